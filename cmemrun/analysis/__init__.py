@@ -1,0 +1,1 @@
+"""Conclusions from Runs: pure functions, the same on any machine."""

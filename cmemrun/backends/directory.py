@@ -1,0 +1,119 @@
+"""What v1 and v2 share: a group is a directory we made, with companions in other hierarchies.
+
+A companion holds the same processes in a hierarchy without the memory
+controller, for what that one offers: v2's ``cgroup.kill`` and ``cpu.stat``
+beside v1's memory, v1's ``freezer`` and ``pids``. A run can do without any.
+"""
+
+import logging
+
+from cmemrun.backends import tree
+from cmemrun.backends.base import Adopt, CpuTime
+from cmemrun.errors import BadInput, NoGroup
+from cmemrun.kernel.files import ControlFile, read_text, write_text
+from cmemrun.kernel.hierarchy import Hierarchy, Mount
+
+__all__ = ["DirectoryGroup", "make_companion"]
+
+log = logging.getLogger(__name__)
+
+# A process that is stuck in the kernel cannot be killed; the keeper goes on
+# trying after we have given up.
+_END_SECONDS = 10.0
+
+
+class DirectoryGroup:
+    """The half of a Group that is the same in every hierarchy: to enter it and to end it."""
+
+    def __init__(self, where: str, companions: tuple[str, ...], notes: tuple[str, ...]) -> None:
+        """Open what the kernel offers; ``OSError`` where usage itself cannot be read."""
+        self.where = where
+        self.notes = list(notes)
+        self._companions = list(companions)
+        self._files: list[ControlFile] = []
+
+    @property
+    def _directories(self) -> list[str]:
+        return [self.where, *self._companions]
+
+    def attach(self, pid: int) -> None:
+        for companion in list(self._companions):
+            try:
+                tree.add(companion, pid)
+            except OSError as error:
+                log.debug("companion refuses group=%s reason=%r", companion, error.strerror)
+                self._companions.remove(companion)
+                tree.remove([companion])
+        try:
+            tree.add(self.where, pid)
+        except OSError as error:
+            raise NoGroup(f"{self.where} does not take the program: {error.strerror}") from error
+        log.debug("attached pid=%d groups=%s", pid, self._directories)
+
+    def members(self) -> set[int]:
+        return tree.members(self._directories)
+
+    def kill(self) -> None:
+        tree.kill(self._directories)
+
+    def remove(self) -> bool:
+        gone = tree.end(self._directories, _END_SECONDS)
+        log.debug("removed groups=%s gone=%s", self._directories, gone)
+        return gone
+
+    def cpu_time(self) -> CpuTime | None:
+        for directory in self._directories:
+            # Every v2 group has it, whatever controllers are enabled (Linux 4.15).
+            text = read_text(f"{directory}/cpu.stat")
+            if text and b"user_usec" in text:
+                microseconds = dict(line.split() for line in text.splitlines())
+                return CpuTime(
+                    int(microseconds[b"user_usec"]) / 1e6, int(microseconds[b"system_usec"]) / 1e6
+                )
+        return None
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        self._files.clear()
+
+    def _open(self, path: str) -> ControlFile:
+        file = ControlFile(path)
+        self._files.append(file)
+        return file
+
+    def _offered(self, path: str) -> ControlFile | None:
+        file = ControlFile.offered(path)
+        if file:
+            self._files.append(file)
+        return file
+
+    def _set(self, name: str, value: str, *, option: str) -> None:
+        """Write to one of our own files, for an option somebody gave."""
+        try:
+            write_text(f"{self.where}/{name}", value)
+        except FileNotFoundError as error:
+            raise BadInput(
+                f"{option}: this kernel has no {name} for the group", hint=f"run without {option}"
+            ) from error
+        except OSError as error:
+            raise BadInput(
+                f"{option}: the kernel refuses {value} for {name}: {error.strerror}"
+            ) from error
+
+
+def make_companion(
+    hierarchy: Hierarchy, mount: Mount | None, name: str, adopt: Adopt
+) -> str | None:
+    """A directory beside the memory group, ``None`` where the hierarchy has no place for one."""
+    if mount is None:
+        return None
+    parent = hierarchy.own_group(mount) or mount.point
+    path = f"{parent}/{name}"
+    try:
+        adopt(path)
+        tree.create(path)
+    except OSError as error:
+        log.debug("no companion parent=%s reason=%r", parent, error.strerror)
+        return None
+    return path

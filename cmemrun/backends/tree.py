@@ -1,0 +1,120 @@
+"""Directories of control groups: made, emptied and removed, the same for v1 and v2.
+
+A run has a *tree* in one hierarchy or in several: on a hybrid machine the
+program sits in v1's memory group and in a v2 group that can be killed at once.
+``end`` is also what the keeper does when the launcher is gone, so it needs
+nothing but the directories' names.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterable, Sequence
+
+from cmemrun.kernel.files import read_text, write_text
+
+__all__ = ["add", "create", "descendants", "end", "fresh_name", "kill", "members", "remove"]
+
+PREFIX = "cmemrun-"
+
+# How long the directory of a group stays busy after its last process has been
+# told to die: measured 0 to 4 ms, so the first looks come quickly.
+_FIRST_WAIT_SECONDS = 0.0005
+_LONGEST_WAIT_SECONDS = 0.05
+
+
+def fresh_name() -> str:
+    """A name for one run's directories; random, so that nobody can make it before us."""
+    return f"{PREFIX}{os.getpid()}-{os.urandom(6).hex()}"
+
+
+def create(path: str) -> None:
+    """Make a group's directory; it must not be there yet."""
+    os.mkdir(path, 0o755)
+
+
+def add(path: str, pid: int) -> None:
+    """Move a process, with all its threads, into a group."""
+    write_text(f"{path}/cgroup.procs", str(pid))
+
+
+def members(paths: Iterable[str]) -> set[int]:
+    """The processes of these groups and of all groups below them.
+
+    A process outside our PID namespace reads as 0, which to ``kill`` would mean
+    our own process group: it is left out.
+    """
+    found: set[int] = set()
+    for path in paths:
+        for group in [path, *descendants(path)]:
+            found.update(map(int, (read_text(f"{group}/cgroup.procs") or b"").split()))
+    return found - {0}
+
+
+def kill(paths: Sequence[str]) -> None:
+    """Send SIGKILL to every process of the groups, once; new ones may still be born on v1.
+
+    ``cgroup.kill`` (Linux 5.14) reaches them all, also those being forked. Where
+    it is missing the groups are frozen first, so that nobody forks meanwhile:
+    frozen processes die at once on v2, and after the thaw on v1.
+    """
+    at_once = [path for path in paths if _offers(path, "cgroup.kill")]
+    for path in at_once:
+        _write_if_there(f"{path}/cgroup.kill", "1")
+    if not at_once:
+        for path in paths:
+            _write_if_there(f"{path}/cgroup.freeze", "1")
+            _write_if_there(f"{path}/freezer.state", "FROZEN")
+    for pid in members(paths):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    if not at_once:
+        for path in paths:
+            _write_if_there(f"{path}/freezer.state", "THAWED")
+
+
+def remove(paths: Sequence[str]) -> bool:
+    """Remove the groups and those the program made inside; whether all are gone."""
+    for path in paths:
+        for group in [*reversed(descendants(path)), path]:
+            # EBUSY: a process is still on its way out. Whoever removed it before
+            # us did no harm.
+            with contextlib.suppress(OSError):
+                os.rmdir(group)
+    return not any(os.path.isdir(path) for path in paths)
+
+
+def end(paths: Sequence[str], seconds: float) -> bool:
+    """Kill and remove until nothing is left or the time is over; whether nothing is left."""
+    deadline, wait = time.monotonic() + seconds, _FIRST_WAIT_SECONDS
+    while not remove(paths):
+        if time.monotonic() > deadline:
+            return False
+        kill(paths)
+        time.sleep(wait)
+        wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+    return True
+
+
+def descendants(top: str) -> list[str]:
+    """Every group below ``top``, outermost first; links are not followed."""
+    found = [top]
+    for group in found:
+        with contextlib.suppress(OSError), os.scandir(group) as entries:
+            found.extend(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+    return found[1:]
+
+
+def _offers(path: str, name: str) -> bool:
+    return os.path.exists(f"{path}/{name}")
+
+
+def _write_if_there(path: str, text: str) -> None:
+    """Write to a file that this kernel may not have, in a group that may just have gone."""
+    try:
+        write_text(path, text)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise

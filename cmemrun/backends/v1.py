@@ -1,0 +1,135 @@
+"""A group in v1's memory hierarchy, with companions in those beside it."""
+
+import logging
+import os
+
+from cmemrun.backends import tree
+from cmemrun.backends.base import Adopt
+from cmemrun.backends.directory import DirectoryGroup, make_companion
+from cmemrun.errors import BadInput, NoGroup
+from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
+from cmemrun.kernel.hierarchy import Hierarchy, ancestors
+from cmemrun.model import UNLIMITED, Events, Limits, Sample
+
+__all__ = ["V1Group", "make"]
+
+log = logging.getLogger(__name__)
+
+
+class V1Group(DirectoryGroup):
+    """One memory directory and its companions.
+
+    Usage, peak and ``total_*`` cover the groups made inside; ``oom_control``
+    does not (``memcg_memory_event`` stops at the first level on v1), so its
+    kills are summed over them.
+    """
+
+    name = "cgroup-v1"
+
+    def __init__(
+        self, where: str, companions: tuple[str, ...] = (), notes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(where, companions, notes)
+        self._usage = self._open(f"{where}/memory.usage_in_bytes")
+        self._stat = self._offered(f"{where}/memory.stat")
+        self._kernel = self._offered(f"{where}/memory.kmem.usage_in_bytes")
+        self._peak = self._offered(f"{where}/memory.max_usage_in_bytes")
+        self._failures = self._offered(f"{where}/memory.failcnt")
+        self._oom = self._offered(f"{where}/memory.oom_control")
+        pids = [self._offered(f"{companion}/pids.current") for companion in companions]
+        self._tasks: ControlFile | None = next(filter(None, pids), None)
+        # Kills counted in groups that the program made and removed again.
+        self._inner_kills: dict[str, int] = {}
+
+    def usage(self) -> int:
+        return self._usage.scalar()
+
+    def read(self, elapsed_seconds: float) -> Sample:
+        # stat before usage, as on v2. Unprefixed keys leave out inner groups.
+        stat = self._stat.keyed() if self._stat else {}
+        return Sample(
+            elapsed_seconds=elapsed_seconds,
+            usage_bytes=self._usage.scalar(),
+            anon_bytes=stat.get(b"total_rss"),
+            file_bytes=stat.get(b"total_cache"),
+            kernel_bytes=self._kernel.scalar() if self._kernel else None,
+            shmem_bytes=stat.get(b"total_shmem"),
+            # memory.kmem.tcp counts only once somebody has limited it, and
+            # what it counts is not in usage.
+            sock_bytes=None,
+            inactive_file_bytes=stat.get(b"total_inactive_file"),
+            swap_bytes=stat.get(b"total_swap"),
+            tasks=self._tasks.scalar() if self._tasks else None,
+            events=Events(
+                max=self._failures.scalar() if self._failures else None,
+                oom_kill=self._read_kills(),
+            ),
+        )
+
+    def peak(self) -> int | None:
+        return self._peak.scalar() if self._peak else None
+
+    def limit(self, wanted: Limits) -> Limits:
+        if wanted.oom_group:
+            raise BadInput(
+                "--oom-group: v1 has no group kill", hint="run without it, or where memory is on v2"
+            )
+        if wanted.max_bytes is not None:
+            value = wanted.max_bytes if isinstance(wanted.max_bytes, int) else -1
+            self._set("memory.limit_in_bytes", str(value), option="--limit")
+        maximum = read_text(f"{self.where}/memory.limit_in_bytes")
+        # "No limit" reads as the largest multiple of a page.
+        page = os.sysconf("SC_PAGESIZE")
+        unlimited = (2**63 - 1) // page * page
+        taken = int(maximum) if maximum else None
+        return Limits(
+            max_bytes=UNLIMITED if taken is not None and taken >= unlimited else taken,
+            oom_group=False,
+        )
+
+    def _read_kills(self) -> int | None:
+        if self._oom is None:
+            return None
+        own = self._oom.keyed().get(b"oom_kill")  # Linux 4.13
+        # A directory has two links and one more for each in it: one call tells
+        # that the program made no groups, as hardly any does.
+        if own is not None and os.stat(self.where).st_nlink > 2:
+            for group in tree.descendants(self.where):
+                text = read_text(f"{group}/memory.oom_control")
+                if text:
+                    self._inner_kills[group] = parse_keyed(text).get(b"oom_kill", 0)
+        return own if own is None else own + sum(self._inner_kills.values())
+
+
+def make(hierarchy: Hierarchy, parent: str | None, adopt: Adopt) -> V1Group:
+    """A new group below ``parent``, else below the caller's own, else as near above as allowed.
+
+    Raises ``NoGroup`` with every reason.
+    """
+    mount = hierarchy.v1("memory")
+    if mount is None:
+        raise NoGroup("no v1 memory hierarchy is mounted")
+    name = tree.fresh_name()
+    reasons = []
+    for place in (
+        [parent] if parent else ancestors(hierarchy.own_group(mount) or mount.point, mount)
+    ):
+        path = f"{place}/{name}"
+        try:
+            adopt(path)
+            tree.create(path)
+        except OSError as error:
+            log.debug("way=cgroup-v1 parent=%s refused=%r", place, error.strerror)
+            reasons.append(f"cannot make a group below {place}: {error.strerror}")
+            continue
+        _count_inner_groups(path)
+        beside = [hierarchy.v2 or hierarchy.v1("freezer"), hierarchy.v1("pids")]
+        made = [make_companion(hierarchy, one, name, adopt) for one in beside]
+        return V1Group(path, tuple(filter(None, made)))
+    raise NoGroup("; ".join(reasons))
+
+
+def _count_inner_groups(path: str) -> None:
+    """Have usage cover groups made inside, where that is not always so (before Linux 5.11)."""
+    if read_text(f"{path}/memory.use_hierarchy") == b"0\n":
+        write_text(f"{path}/memory.use_hierarchy", "1")

@@ -1,0 +1,158 @@
+"""A group in the v2 tree, where that one has the memory controller."""
+
+import errno
+import logging
+
+from cmemrun.backends import tree
+from cmemrun.backends.base import Adopt
+from cmemrun.backends.directory import DirectoryGroup
+from cmemrun.errors import NoGroup
+from cmemrun.kernel.files import parse_limit, read_text, write_text
+from cmemrun.kernel.hierarchy import Hierarchy, ancestors
+from cmemrun.model import Events, Limits, Sample
+
+__all__ = ["V2Group", "make"]
+
+log = logging.getLogger(__name__)
+
+DERIVED_KERNEL = (
+    "this kernel has no kernel line in memory.stat: kernel is usage - anon - file - sock,"
+    " too high by what the kernel has charged in advance"
+)
+
+
+class V2Group(DirectoryGroup):
+    """One directory; every number covers it and all groups below it."""
+
+    name = "cgroup-v2"
+
+    def __init__(
+        self, where: str, companions: tuple[str, ...] = (), notes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(where, companions, notes)
+        self._usage = self._open(f"{where}/memory.current")
+        self._stat = self._offered(f"{where}/memory.stat")
+        self._events = self._offered(f"{where}/memory.events")
+        # Without swap, or with cgroup.memory=noswap, there is none of these.
+        self._swap = self._offered(f"{where}/memory.swap.current")
+        self._tasks = self._offered(f"{where}/pids.current")
+        # Linux 5.19 (commit 8e20d4b33266); in a group of our own it starts at our start.
+        self._peak = self._offered(f"{where}/memory.peak")
+        if self._stat and b"kernel" not in self._stat.keyed():
+            self.notes.append(DERIVED_KERNEL)
+
+    def usage(self) -> int:
+        return self._usage.scalar()
+
+    def read(self, elapsed_seconds: float) -> Sample:
+        # stat before usage: what is charged between the two makes usage too
+        # high for its parts and never too low.
+        stat = self._stat.keyed() if self._stat else {}
+        usage = self._usage.scalar()
+        anon, file, sock = stat.get(b"anon"), stat.get(b"file"), stat.get(b"sock")
+        kernel = stat.get(b"kernel")
+        if kernel is None and anon is not None and file is not None:
+            # Before Linux 5.18. Not the sum of the named parts: pipe buffers and
+            # other page-level allocations have no key, and those were the
+            # larger half of a measured load.
+            kernel = max(0, usage - anon - file - (sock or 0))
+        return Sample(
+            elapsed_seconds=elapsed_seconds,
+            usage_bytes=usage,
+            anon_bytes=anon,
+            file_bytes=file,
+            kernel_bytes=kernel,
+            shmem_bytes=stat.get(b"shmem"),
+            sock_bytes=sock,
+            inactive_file_bytes=stat.get(b"inactive_file"),
+            swap_bytes=self._swap.scalar() if self._swap else None,
+            tasks=self._tasks.scalar() if self._tasks else None,
+            events=self._read_events(),
+        )
+
+    def peak(self) -> int | None:
+        return self._peak.scalar() if self._peak else None
+
+    def limit(self, wanted: Limits) -> Limits:
+        if wanted.max_bytes is not None:
+            value = wanted.max_bytes
+            self._set(
+                "memory.max", str(value if isinstance(value, int) else "max"), option="--limit"
+            )
+        if wanted.oom_group:
+            self._set("memory.oom.group", "1", option="--oom-group")
+        maximum = read_text(f"{self.where}/memory.max")
+        together = read_text(f"{self.where}/memory.oom.group")
+        return Limits(
+            max_bytes=parse_limit(maximum) if maximum else None,
+            oom_group=together.strip() == b"1" if together else None,
+        )
+
+    def _read_events(self) -> Events:
+        counts = self._events.keyed() if self._events else {}
+        return Events(
+            low=counts.get(b"low"),
+            high=counts.get(b"high"),
+            max=counts.get(b"max"),
+            oom=counts.get(b"oom"),
+            oom_kill=counts.get(b"oom_kill"),
+            oom_group_kill=counts.get(b"oom_group_kill"),  # Linux 5.17
+        )
+
+
+def make(hierarchy: Hierarchy, parent: str | None, adopt: Adopt) -> V2Group:
+    """A new group below ``parent``, else as near to the caller's own group as the rules allow.
+
+    A group with processes cannot hand the memory controller on ("no internal
+    processes", cgroup-v2.rst), so below our own it works only at the root; the
+    nearest ancestor that can is next. Raises ``NoGroup`` with every reason.
+    """
+    mount = hierarchy.v2
+    if mount is None:
+        raise NoGroup("no cgroup v2 tree is mounted")
+    own = hierarchy.own_group(mount) or mount.point
+    reasons = []
+    for place in [parent] if parent else ancestors(own, mount):
+        try:
+            return _make_below(place, adopt)
+        except NoGroup as refusal:
+            log.debug("way=cgroup-v2 parent=%s refused=%r", place, refusal.message)
+            reasons.append(refusal.message)
+    raise NoGroup("; ".join(reasons))
+
+
+def _make_below(parent: str, adopt: Adopt) -> V2Group:
+    notes = []
+    for controller in ("memory", "pids"):
+        # memory first: enabling only pids over processes turns the whole group
+        # into "domain threaded" and what is made below it into "domain invalid".
+        try:
+            if _enable(parent, controller):
+                notes.append(f"the {controller} controller was enabled below {parent} and stays so")
+        except NoGroup:
+            if controller == "memory":
+                raise
+    path = f"{parent}/{tree.fresh_name()}"
+    try:
+        adopt(path)
+        tree.create(path)
+        return V2Group(path, notes=tuple(notes))
+    except OSError as error:
+        tree.remove([path])
+        raise NoGroup(f"cannot make a group below {parent}: {error.strerror}") from error
+
+
+def _enable(parent: str, controller: str) -> bool:
+    """See that the groups below ``parent`` have a controller; whether that took a change."""
+    offered = (read_text(f"{parent}/cgroup.controllers") or b"").split()
+    if controller.encode() not in offered:
+        raise NoGroup(f"{parent} has no {controller} controller")
+    enabled = (read_text(f"{parent}/cgroup.subtree_control") or b"").split()
+    if controller.encode() in enabled:
+        return False
+    try:
+        write_text(f"{parent}/cgroup.subtree_control", f"+{controller}")
+    except OSError as error:
+        why = "it holds processes" if error.errno == errno.EBUSY else error.strerror
+        raise NoGroup(f"{parent} cannot hand the {controller} controller on: {why}") from error
+    return True

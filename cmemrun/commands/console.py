@@ -1,0 +1,53 @@
+"""Standard error: where everything of ours goes, so that the program's output stays its own."""
+
+import contextlib
+import os
+
+from cmemrun.report.text import printable
+
+__all__ = ["colour", "log_everything", "reserve_standard_streams", "say", "show"]
+
+
+def say(message: str, *, hint: str | None = None) -> None:
+    """Report something of ours in one line: what happened, and what to do next."""
+    show(f"cmemrun: {printable(message)}" + (f"; {printable(hint)}" if hint else "") + "\n")
+
+
+def show(text: str) -> None:
+    """Write to standard error, past any buffer; a reader who has gone is no failure."""
+    left = memoryview(text.encode("utf-8", "backslashreplace"))
+    with contextlib.suppress(OSError):
+        while left:
+            left = left[os.write(2, left) :]
+
+
+def colour() -> bool:
+    """Whether standard error is for eyes that want colour (https://no-color.org)."""
+    return os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def log_everything() -> None:
+    """Write the library's log to standard error: what is tried, and what came of it."""
+    import logging
+
+    class Log(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = printable(record.getMessage())
+            show(f"cmemrun: debug {record.relativeCreated:.0f} ms {record.name} {text}\n")
+
+    logger = logging.getLogger("cmemrun")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(Log())
+
+
+def reserve_standard_streams() -> None:
+    """Fill the places of closed standard streams, so that no file of ours gets their numbers.
+
+    Else the report for a closed standard error would go to whatever was opened
+    next, a control file for instance. The program finds them closed, as they were.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

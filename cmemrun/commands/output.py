@@ -1,0 +1,211 @@
+"""Where a report or a document goes.
+
+An output is tried before the program starts, so a bad path costs nothing, and
+written when it has ended. A regular file is complete or as it was before: it is
+written without a name beside its place and put there at the end, so not even
+``kill -9`` leaves half a file.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import Protocol
+
+from cmemrun.errors import BadInput, OutputError
+
+__all__ = ["Output", "open_output"]
+
+_DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/([0-9]{1,9})")
+_STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
+
+# What a file system says that cannot make a file without a name (open(2)).
+_NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+# What a file says that cannot be replaced though it can be written: a mount
+# point, a file of somebody else's in a sticky directory.
+_NOT_REPLACEABLE = frozenset({errno.EBUSY, errno.EPERM, errno.EACCES, errno.EXDEV, errno.EROFS})
+
+
+class Output(Protocol):
+    """Something that a text can be written to, once."""
+
+    def write(self, text: str) -> None:
+        """Write it all; ``OutputError`` where that fails."""
+        ...
+
+
+def open_output(option: str, path: str) -> Output:
+    """Try a path that was given for ``option``; ``-`` is standard output.
+
+    Raises ``OutputError`` where nothing could be written there.
+    """
+    with _explained(option, path):
+        descriptor = _descriptor(path)
+        if descriptor is not None:
+            return _Descriptor(option, path, descriptor)
+        target = _resolve(option, path)
+        try:
+            mode = os.stat(target).st_mode
+        except FileNotFoundError:
+            return _Replaced(option, target, exists=False)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(target, os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if stat.S_ISREG(mode):
+            with contextlib.suppress(PermissionError):
+                return _Replaced(option, target, exists=True)
+        return _InPlace(option, target)
+
+
+class _Descriptor:
+    """A stream that is open already, the end of a pipe for instance."""
+
+    def __init__(self, option: str, path: str, descriptor: int) -> None:
+        self._option, self._path = option, path
+        # The copy is not inherited; nor shall the program hold what was opened
+        # for us alone.
+        self._fd = os.dup(descriptor)
+        if fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise PermissionError(errno.EBADF, "it is open for reading only")
+        if descriptor > 2:
+            os.set_inheritable(descriptor, False)
+
+    def write(self, text: str) -> None:
+        with _explained(self._option, self._path):
+            _write_all(self._fd, text)
+
+
+class _InPlace:
+    """A FIFO, a device, or a file that can be written but not replaced."""
+
+    def __init__(self, option: str, path: str) -> None:
+        self._option, self._path = option, path
+
+    def write(self, text: str) -> None:
+        with _explained(self._option, self._path):
+            fd = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NOCTTY)
+            try:
+                _write_all(fd, text)
+            finally:
+                os.close(fd)
+
+
+class _Replaced:
+    """A regular file: the old one or the new one, never a part."""
+
+    def __init__(self, option: str, path: str, *, exists: bool) -> None:
+        self._option, self._path, self._exists = option, path, exists
+        directory, self._name = os.path.split(os.path.abspath(path))
+        # Held, so that nobody can put another directory in its place meanwhile.
+        self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        fd, beside = self._new_file()
+        os.close(fd)
+        self._discard(beside)
+
+    def write(self, text: str) -> None:
+        with _explained(self._option, self._path):
+            fd, beside = self._new_file()
+            try:
+                _write_all(fd, text)
+                os.fsync(fd)
+                self._put_in_place(fd, beside)
+            except OSError as error:
+                if not self._exists or error.errno not in _NOT_REPLACEABLE:
+                    raise
+                _InPlace(self._option, self._path).write(text)
+            finally:
+                os.close(fd)
+                self._discard(beside)
+
+    def _new_file(self) -> tuple[int, str | None]:
+        """A file without a name, or, where there are none, one with a name nobody can guess."""
+        try:
+            return self._open(".", os.O_TMPFILE), None
+        except OSError as error:
+            if error.errno not in _NO_NAMELESS_FILES:
+                raise
+        beside = f".{self._name[:200]}.{os.urandom(6).hex()}"
+        return self._open(beside, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW), beside
+
+    def _open(self, name: str, flags: int) -> int:
+        return os.open(name, os.O_WRONLY | flags, 0o666, dir_fd=self._directory)
+
+    def _put_in_place(self, fd: int, beside: str | None) -> None:
+        if self._exists:
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                before = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+                os.fchmod(fd, stat.S_IMODE(before.st_mode))
+                os.fchown(fd, before.st_uid, before.st_gid)
+        if beside is None:
+            beside = f".{self._name[:200]}.{os.urandom(6).hex()}"
+            self._link(fd, beside)
+        try:
+            os.rename(beside, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError:
+            self._discard(beside)
+            raise
+
+    def _link(self, fd: int, name: str) -> None:
+        # With a directory given Python calls linkat(2), which can be told to
+        # follow the link that /proc shows for a file without a name.
+        os.link(
+            f"/proc/self/fd/{fd}",
+            name,
+            src_dir_fd=self._directory,
+            dst_dir_fd=self._directory,
+            follow_symlinks=True,
+        )
+
+    def _discard(self, beside: str | None) -> None:
+        if beside is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside, dir_fd=self._directory)
+
+
+def _descriptor(path: str) -> int | None:
+    """The open descriptor a path means.
+
+    Not to be opened anew: of a redirected file that would be a second position,
+    from which we would write over what the program wrote.
+    """
+    if path in _STANDARD:
+        return _STANDARD[path]
+    match = _DESCRIPTOR.fullmatch(path)
+    return int(match[1]) if match else None
+
+
+def _resolve(option: str, path: str) -> str:
+    """What a link points to; not through a link that somebody else may have laid out for us."""
+    if not os.path.islink(path):
+        return path
+    directory = os.stat(os.path.dirname(path) or ".")
+    if directory.st_mode & stat.S_IWOTH and os.lstat(path).st_uid not in (
+        os.geteuid(),
+        directory.st_uid,
+    ):
+        raise BadInput(
+            f"{option}: {path!r} is somebody else's link in a directory that all can write to",
+            hint="name the file itself",
+        )
+    return os.path.realpath(path)
+
+
+def _write_all(fd: int, text: str) -> None:
+    left = memoryview(text.encode("utf-8", "backslashreplace"))
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+@contextlib.contextmanager
+def _explained(option: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{option}: cannot write {path!r}: {error.strerror}",
+            hint=f"name a file in a directory you can write to, for example {option} out.txt",
+        ) from error

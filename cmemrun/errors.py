@@ -1,0 +1,57 @@
+"""The one family of errors: what happened, to what, and what to do next.
+
+The library raises these; only ``cmemrun.commands`` prints them and exits.
+"""
+
+__all__ = [
+    "BadInput",
+    "CmemrunError",
+    "KernelTextError",
+    "NoGroup",
+    "OutputError",
+    "ProgramNotExecutable",
+    "ProgramNotFound",
+]
+
+
+class CmemrunError(Exception):
+    """A failure of ours, never of the measured program.
+
+    ``hint`` is the next step for whoever reads it, or ``None``.
+    ``exit_status`` is what the command line exits with.
+    """
+
+    exit_status = 125
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class BadInput(CmemrunError):
+    """A value somebody gave us that cannot be used."""
+
+
+class NoGroup(CmemrunError):
+    """No group can be made here, or the one we had cannot be used."""
+
+
+class KernelTextError(CmemrunError):
+    """A file of the kernel holds something we do not understand."""
+
+
+class OutputError(CmemrunError):
+    """A report or a JSON document cannot be written where it was asked for."""
+
+
+class ProgramNotFound(CmemrunError):
+    """There is no such program (the status every shell uses for it)."""
+
+    exit_status = 127
+
+
+class ProgramNotExecutable(CmemrunError):
+    """The program is there and cannot be executed (likewise)."""
+
+    exit_status = 126

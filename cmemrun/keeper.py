@@ -1,0 +1,99 @@
+"""A small process that ends and removes the group when the launcher is gone.
+
+It waits for the end of a pipe that only the launcher can write to, so even
+``kill -9`` of the launcher ends the program and removes its group within a
+second. It sits in a session of its own (no Ctrl-C reaches it) and holds nothing
+but that pipe: with our standard output it would keep ``$(cmemrun …)`` waiting,
+with another run's pipe it would keep that run's keeper from acting.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from typing import NoReturn
+
+from cmemrun.backends import tree
+
+__all__ = ["Keeper"]
+
+# Long enough for a process that hangs in a slow device to come back and die.
+_PERSIST_SECONDS = 600.0
+
+# How long the launcher waits for its keeper, which has nothing left to do.
+_DISMISS_SECONDS = 1.0
+
+
+class Keeper:
+    """The launcher's end of it.
+
+    Use it as a context: whatever happens inside, every adopted directory is
+    ended and removed.
+    """
+
+    def __init__(self) -> None:
+        """Fork it; do so before any thread is started."""
+        reading, self._pipe = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _keep(reading)
+        os.close(reading)
+
+    def adopt(self, path: str) -> None:
+        """Have this directory ended and removed; to be called before it is made."""
+        os.write(self._pipe, os.fsencode(path) + b"\0")
+
+    def dismiss(self) -> None:
+        """Let it do what is left to do and go."""
+        os.close(self._pipe)
+        deadline = time.monotonic() + _DISMISS_SECONDS
+        wait = 0.0002
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(wait)
+                wait = min(wait * 2, 0.02)
+
+    def __enter__(self) -> "Keeper":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.dismiss()
+
+
+def _keep(pipe: int) -> NoReturn:
+    """The keeper's whole life; nothing of the launcher's is to be touched here."""
+    status = 1
+    try:
+        os.setsid()
+        _close_all_but(pipe)
+        os.chdir("/")
+        for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(signum, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        told = b""
+        while part := _read(pipe):
+            told += part
+        paths = [os.fsdecode(path) for path in told.split(b"\0") if path]
+        status = 0 if tree.end(paths, _PERSIST_SECONDS) else 1
+    finally:
+        # Not sys.exit: buffers and exit handlers copied by the fork are the launcher's.
+        os._exit(status)
+
+
+def _read(pipe: int) -> bytes:
+    while True:
+        try:
+            return os.read(pipe, 65536)
+        except OSError as error:
+            if error.errno != errno.EINTR:
+                raise
+
+
+def _close_all_but(keep: int) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd != keep:
+            # The descriptor of the listing itself is among them, and closed by now.
+            with contextlib.suppress(OSError):
+                os.close(fd)

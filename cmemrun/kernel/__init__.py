@@ -1,0 +1,1 @@
+"""What Linux says. Nothing here decides anything."""

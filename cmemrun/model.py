@@ -1,0 +1,212 @@
+"""What a measurement is made of: frozen values, no input or output.
+
+``None`` always means that the kernel does not say; it is never written as 0.
+``UNLIMITED`` is a limit's own value and no number.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+__all__ = [
+    "UNLIMITED",
+    "Budget",
+    "Environment",
+    "Events",
+    "Exit",
+    "Limit",
+    "Limits",
+    "Method",
+    "Peaks",
+    "Run",
+    "Sample",
+    "Straggler",
+    "Unlimited",
+]
+
+
+class Unlimited(Enum):
+    """The kernel's ``max``."""
+
+    MAX = "max"
+
+
+UNLIMITED = Unlimited.MAX
+Limit = int | Unlimited | None
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Counts the kernel keeps of a group (``memory.events``; v1: what it has of them).
+
+    They are not numbers of processes: a group kill counts its first victim
+    twice, and ``oom`` can reach a thousand for one kill.
+    """
+
+    low: int | None = None
+    high: int | None = None
+    max: int | None = None
+    oom: int | None = None
+    oom_kill: int | None = None
+    oom_group_kill: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look at everything a group says, all sizes in bytes.
+
+    ``file_bytes`` holds the page cache and, as the kernel has it, ``shmem_bytes``.
+    ``kernel_bytes`` holds no socket buffers: those are ``sock_bytes``.
+    """
+
+    elapsed_seconds: float
+    usage_bytes: int
+    anon_bytes: int | None = None
+    file_bytes: int | None = None
+    kernel_bytes: int | None = None
+    shmem_bytes: int | None = None
+    sock_bytes: int | None = None
+    inactive_file_bytes: int | None = None
+    swap_bytes: int | None = None
+    tasks: int | None = None
+    events: Events = Events()
+
+    @property
+    def working_set_bytes(self) -> int | None:
+        """Usage minus inactive file, as the kubelet and cAdvisor compute it; never below 0."""
+        if self.inactive_file_bytes is None:
+            return None
+        return max(0, self.usage_bytes - self.inactive_file_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The highest value seen in any sample, each for itself and so of different moments."""
+
+    working_set_bytes: int | None = None
+    anon_bytes: int | None = None
+    file_bytes: int | None = None
+    kernel_bytes: int | None = None
+    swap_bytes: int | None = None
+    tasks: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the kernel enforces on a group; ``None`` where it was not asked or does not say."""
+
+    max_bytes: Limit = None
+    oom_group: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the program ended.
+
+    ``code`` is what it exited with, ``signal`` the number of the signal that
+    ended it; one of them is ``None``. ``timed_out`` is set where we ended it.
+    """
+
+    code: int | None
+    signal: int | None
+    timed_out: bool = False
+
+    @property
+    def status(self) -> int:
+        """One number, as a shell has it: the code, 128+N, and 124 on our time limit."""
+        if self.timed_out:
+            return 124
+        if self.signal is not None:
+            return 128 + self.signal
+        return self.code if self.code is not None else 125
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the program said so itself, in time."""
+        return self.status == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Straggler:
+    """A process that outlived the main process."""
+
+    pid: int
+    name: str | None
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a run was made."""
+
+    kernel: str
+    machine: str
+    page_bytes: int
+    cpus: int
+    memory_bytes: int
+    hierarchy: str
+    cmemrun: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How the numbers were got, and what they are worth.
+
+    ``peak_source`` is ``kernel`` (its high-water mark, read after the end) or
+    ``sampled`` (the highest usage we saw, so ``lower_bound`` is set).
+    ``resolution_bytes`` is how much too high usage and a kernel's peak may be.
+    """
+
+    backend: str
+    group: str
+    peak_source: str
+    lower_bound: bool
+    resolution_bytes: int
+    refresh_seconds: float
+    probe_seconds: float | None
+    sample_count: int
+    probe_count: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What somebody allowed, beside what was measured."""
+
+    metric: str
+    allowed: int
+    measured: int
+    certainty: str
+
+    @property
+    def margin(self) -> int:
+        """What was left; below 0 where it was not enough."""
+        return self.allowed - self.measured
+
+    @property
+    def passed(self) -> bool:
+        """Whether the measured value is within the allowed one."""
+        return self.margin >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measured command, from its birth to the end of its last process."""
+
+    command: tuple[str, ...]
+    started_at: datetime
+    wall_seconds: float
+    cpu_user_seconds: float
+    cpu_system_seconds: float
+    exit: Exit
+    environment: Environment
+    method: Method
+    limits: Limits
+    peak_bytes: int
+    peaks: Peaks
+    at_peak: Sample
+    at_exit: Sample
+    events: Events
+    samples: tuple[Sample, ...] = ()
+    stragglers: tuple[Straggler, ...] = ()
+    budgets: tuple[Budget, ...] = ()

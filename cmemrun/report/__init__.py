@@ -1,0 +1,1 @@
+"""Runs as text: pure functions, one file a format."""

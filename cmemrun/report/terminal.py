@@ -1,0 +1,190 @@
+"""A Run as a person reads it, in a terminal or a log."""
+
+import signal
+from collections.abc import Iterator
+
+from typer import style
+
+from cmemrun.model import Budget, Run, Sample, Unlimited
+from cmemrun.report.text import command_line, printable
+from cmemrun.units import format_duration, format_size
+
+__all__ = ["budget_line", "render"]
+
+_LABEL_WIDTH = 13
+_COLUMN_WIDTH = 12
+
+_ROWS = (
+    ("usage", "usage_bytes"),
+    ("working set", "working_set_bytes"),
+    ("anon", "anon_bytes"),
+    ("file", "file_bytes"),
+    ("kernel", "kernel_bytes"),
+    ("swap", "swap_bytes"),
+)
+
+
+def render(run: Run, *, colour: bool) -> str:
+    """The whole report, ending in a newline; ``colour`` only for a terminal."""
+    return "\n".join(_Report(run, colour).lines()) + "\n"
+
+
+def budget_line(budget: Budget) -> str:
+    """One budget: measured, allowed and margin."""
+    state = "within" if budget.passed else "over"
+    return (
+        f"{budget.metric} {format_size(budget.measured)} is {state}"
+        f" the allowed {format_size(budget.allowed)},"
+        f" margin {'-' if budget.margin < 0 else ''}{format_size(abs(budget.margin))}"
+    )
+
+
+class _Report:
+    def __init__(self, run: Run, colour: bool) -> None:
+        self.run = run
+        self.colour = colour
+
+    def lines(self) -> Iterator[str]:
+        run = self.run
+        yield self._row("cmemrun", self._bold(command_line(run.command)))
+        yield self._row("", self._outcome())
+        yield ""
+        yield self._row(
+            "peak", f"{self._bold(format_size(run.peak_bytes))}   {self._peak_source()}"
+        )
+        for budget in run.budgets:
+            line = budget_line(budget) + (
+                "" if budget.certainty == "exact" else f" ({budget.certainty})"
+            )
+            yield self._row("budget", self._mark(line, good=budget.passed))
+        yield ""
+        yield from self._table()
+        yield ""
+        yield self._row("events", self._events())
+        yield self._row("limit", self._limit())
+        for straggler in run.stragglers:
+            name = command_line(straggler.command) or printable(straggler.name or "?")
+            yield self._row("ended", f"{straggler.pid} {name} outlived the program")
+        yield self._row("measured", self._method())
+        yield self._row("", printable(run.method.group))
+        for note in run.method.notes:
+            yield self._row("note", printable(note))
+
+    def _outcome(self) -> str:
+        run = self.run
+        return (
+            f"{self._exit()} after {format_duration(run.wall_seconds)}, CPU"
+            f" {format_duration(run.cpu_user_seconds)} user,"
+            f" {format_duration(run.cpu_system_seconds)} system"
+        )
+
+    def _exit(self) -> str:
+        end = self.run.exit
+        if end.timed_out:
+            return self._mark("ended by the time limit (status 124)", good=False)
+        if end.signal is not None:
+            return self._mark(
+                f"ended by {_signal_name(end.signal)} (status {end.status})", good=False
+            )
+        return (
+            self._mark(f"exit {end.code}", good=True)
+            if end.succeeded
+            else self._mark(f"exit {end.code}", good=False)
+        )
+
+    def _peak_source(self) -> str:
+        method = self.run.method
+        if method.peak_source == "kernel":
+            return (
+                "the kernel's high-water mark,"
+                f" at most {format_size(method.resolution_bytes)} too high"
+            )
+        return "the highest sample: a lower bound, as this kernel keeps no high-water mark"
+
+    def _table(self) -> Iterator[str]:
+        run = self.run
+        highest = {
+            "usage_bytes": run.peak_bytes,
+            "working_set_bytes": run.peaks.working_set_bytes,
+            "anon_bytes": run.peaks.anon_bytes,
+            "file_bytes": run.peaks.file_bytes,
+            "kernel_bytes": run.peaks.kernel_bytes,
+            "swap_bytes": run.peaks.swap_bytes,
+        }
+        yield self._cells("", "at peak", "at exit", "highest", dim=True)
+        for label, name in _ROWS:
+            yield self._cells(
+                label,
+                _value(run.at_peak, name),
+                _value(run.at_exit, name),
+                _size(highest[name]),
+            )
+
+    def _events(self) -> str:
+        events = self.run.events
+        if events.oom_kill:
+            parts = [self._mark(f"the OOM killer killed (oom_kill {events.oom_kill})", good=False)]
+        elif events.oom_kill is None:
+            parts = ["this kernel does not count OOM kills"]
+        else:
+            parts = ["no OOM kill"]
+        if events.oom:
+            parts.append(f"oom {events.oom}")
+        if events.max:
+            parts.append(f"limit hit {events.max} times")
+        if events.high:
+            parts.append(f"high exceeded {events.high} times")
+        return ", ".join(parts)
+
+    def _limit(self) -> str:
+        limits = self.run.limits
+        if limits.max_bytes is None:
+            text = "not known"
+        elif isinstance(limits.max_bytes, Unlimited):
+            text = "none of its own"
+        else:
+            text = format_size(limits.max_bytes)
+        return text + (", the whole group is killed together" if limits.oom_group else "")
+
+    def _method(self) -> str:
+        method = self.run.method
+        probes = (
+            f"usage looked at {method.probe_count} times in between"
+            if method.probe_seconds is not None
+            else "nothing in between"
+        )
+        return (
+            f"{method.backend}, {method.sample_count} samples,"
+            f" refresh {format_duration(method.refresh_seconds)}, {probes}"
+        )
+
+    def _row(self, label: str, text: str) -> str:
+        return f"{self._dim(label.ljust(_LABEL_WIDTH))}{text}".rstrip()
+
+    def _cells(self, label: str, *cells: str, dim: bool = False) -> str:
+        text = "".join(cell.rjust(_COLUMN_WIDTH) for cell in cells)
+        return self._row(label, self._dim(text) if dim else text)
+
+    def _bold(self, text: str) -> str:
+        return style(text, bold=True) if self.colour else text
+
+    def _dim(self, text: str) -> str:
+        return style(text, dim=True) if self.colour and text.strip() else text
+
+    def _mark(self, text: str, *, good: bool) -> str:
+        return style(text, fg="green" if good else "red") if self.colour else text
+
+
+def _value(sample: Sample, name: str) -> str:
+    return _size(getattr(sample, name))
+
+
+def _size(size_bytes: int | None) -> str:
+    return "n/a" if size_bytes is None else format_size(size_bytes)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

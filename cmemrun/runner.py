@@ -1,0 +1,234 @@
+"""``measure``: have a group, launch into it, sample, and make a Run of it all."""
+
+import contextlib
+import errno
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cmemrun import __version__
+from cmemrun.backends import Group, choose
+from cmemrun.backends.base import CpuTime
+from cmemrun.errors import BadInput, KernelTextError, NoGroup
+from cmemrun.keeper import Keeper
+from cmemrun.kernel.hierarchy import Hierarchy, detect
+from cmemrun.launcher import Program
+from cmemrun.model import Environment, Limits, Method, Run, Straggler
+from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
+from cmemrun.signals import Background, Waiter
+
+__all__ = ["Settings", "measure"]
+
+log = logging.getLogger(__name__)
+
+# Processes that are ending anyway, such as the other half of a pipeline, are
+# given this long before they count as having outlived the program.
+_SETTLE_SECONDS = 0.02
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to measure; all times in seconds.
+
+    ``probe_seconds``: between two looks at usage alone, ``"auto"`` to let the
+    sampler choose, ``None`` for none. ``timeout_seconds``: after which the main
+    process gets SIGTERM, and ``grace_seconds`` later the whole group SIGKILL.
+    ``linger``: wait for what outlives the main process instead of ending it.
+    ``parent``: the group to work below.
+    """
+
+    refresh_seconds: float = 0.5
+    probe: Probe = AUTO_PROBE
+    limits: Limits = field(default_factory=Limits)
+    timeout_seconds: float | None = None
+    grace_seconds: float = 5.0
+    linger: bool = False
+    parent: str | None = None
+
+
+def measure(
+    command: Sequence[str],
+    settings: Settings | None = None,
+    *,
+    waiter: Waiter | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Run:
+    """Run a command in a group of its own and return what it used.
+
+    The program's streams, directory, process group and terminal are the
+    caller's. Afterwards nothing of it is left. Raises ``BadInput`` for an empty
+    command or a limit this kernel cannot enforce, ``NoGroup`` where no group
+    can be had, ``ProgramNotFound`` and ``ProgramNotExecutable``.
+    """
+    if not command:
+        raise BadInput("there is no program to run", hint="cmemrun [OPTIONS] [--] PROGRAM [ARG]...")
+    settings, waiter = settings or Settings(), waiter or Background()
+    hierarchy = detect()
+    with contextlib.ExitStack() as stack:
+        program = Program(command, waiter=waiter, environment=environment)
+        stack.callback(program.abandon)
+        keeper = stack.enter_context(Keeper())
+        group = choose(hierarchy, keeper.adopt, parent=settings.parent)
+        stack.callback(group.remove)
+        limits = group.limit(settings.limits)
+        group.attach(program.pid)
+        sampler = Sampler(group, refresh_seconds=settings.refresh_seconds, probe=settings.probe)
+        stack.callback(group.close)
+        stack.callback(sampler.stop)
+        return _run(program, group, sampler, waiter, settings, limits, hierarchy)
+
+
+def _run(
+    program: Program,
+    group: Group,
+    sampler: Sampler,
+    waiter: Waiter,
+    settings: Settings,
+    limits: Limits,
+    hierarchy: Hierarchy,
+) -> Run:
+    started_at = datetime.now(UTC)
+    sampler.start()
+    program.open_gate()
+    started = time.monotonic()
+    timed_out = _wait_for_end(program, group, waiter, settings)
+    wall_seconds = time.monotonic() - started
+    stragglers = _wait_for_others(group, waiter, linger=settings.linger)
+    sampler.stop()
+    sampler.final()
+    if stragglers:
+        group.kill()
+    at_exit, at_peak = sampler.last, sampler.at_peak
+    assert at_exit is not None and at_peak is not None  # noqa: S101 (start() took one)
+    notes = list(group.notes)
+    peak = _kernel_peak(group)
+    if sampler.failure is not None:
+        notes.append(_explain(sampler.failure, at_exit.elapsed_seconds))
+    cpu = group.cpu_time()
+    if cpu is None:
+        cpu = _waited_for(program)
+        notes.append("CPU time is of the main process and the children it waited for")
+    run = Run(
+        command=program.command,
+        started_at=started_at,
+        wall_seconds=wall_seconds,
+        cpu_user_seconds=cpu.user_seconds,
+        cpu_system_seconds=cpu.system_seconds,
+        exit=program.ended(timed_out=timed_out),
+        environment=_environment(hierarchy),
+        method=Method(
+            backend=group.name,
+            group=group.where,
+            peak_source="sampled" if peak is None else "kernel",
+            lower_bound=peak is None,
+            resolution_bytes=resolution_bytes(),
+            refresh_seconds=settings.refresh_seconds,
+            probe_seconds=sampler.probe_seconds,
+            sample_count=sampler.sample_count,
+            probe_count=sampler.probe_count,
+            notes=tuple(notes),
+        ),
+        limits=limits,
+        # The kernel's mark is updated without a lock and may miss a few pages
+        # (page_counter.c): what we saw charged was charged.
+        peak_bytes=max(peak or 0, sampler.highest_usage_bytes),
+        peaks=sampler.peaks,
+        at_peak=at_peak,
+        at_exit=at_exit,
+        events=at_exit.events,
+        samples=sampler.samples(),
+        stragglers=stragglers,
+    )
+    if not group.remove():
+        raise NoGroup(
+            f"{group.where} still holds processes that cannot be killed",
+            hint="see what they wait for: cat /proc/PID/stack",
+        )
+    return run
+
+
+def _wait_for_end(program: Program, group: Group, waiter: Waiter, settings: Settings) -> bool:
+    """Until the main process has ended; whether our time limit ended it."""
+    timeout = math.inf if settings.timeout_seconds is None else settings.timeout_seconds
+    deadline, timed_out = time.monotonic() + timeout, False
+    while not program.poll():
+        if program.take_stop():
+            waiter.stopped(program)
+            continue
+        left = deadline - time.monotonic()
+        if left > 0:
+            waiter.wait(program, None if left == math.inf else left)
+        elif not timed_out:
+            log.debug("time limit pid=%d", program.pid)
+            timed_out, deadline = True, time.monotonic() + settings.grace_seconds
+            program.terminate()
+        else:
+            group.kill()
+            program.kill()
+            deadline = time.monotonic() + _LOOK_SECONDS
+    return timed_out
+
+
+def _wait_for_others(group: Group, waiter: Waiter, *, linger: bool) -> tuple[Straggler, ...]:
+    """Until the group is empty, as long as that is worth waiting for; what is left in it."""
+    deadline = time.monotonic() + (math.inf if linger else _SETTLE_SECONDS)
+    wait, left = 0.0005, group.members()
+    waiter.interrupted = False
+    while left and time.monotonic() < deadline and not waiter.interrupted:
+        waiter.pause(wait)
+        wait, left = min(wait * 2, _LOOK_SECONDS), group.members()
+    if not left:
+        return ()
+    from cmemrun.kernel.process import describe
+
+    return tuple(describe(pid) for pid in sorted(left))
+
+
+def _kernel_peak(group: Group) -> int | None:
+    with contextlib.suppress(OSError, KernelTextError):
+        return group.peak()
+    return None
+
+
+def _explain(failure: Exception, elapsed_seconds: float) -> str:
+    gone = isinstance(failure, OSError) and failure.errno in (errno.ENODEV, errno.ENOENT)
+    what = "the group was removed by somebody else" if gone else f"sampling failed: {failure}"
+    return f"{what} after {elapsed_seconds:.1f} s: the numbers end there"
+
+
+def _waited_for(program: Program) -> CpuTime:
+    usage = program.usage
+    return CpuTime(usage.ru_utime, usage.ru_stime) if usage else CpuTime(0.0, 0.0)
+
+
+def resolution_bytes() -> int:
+    """How much too high the kernel's own counters may be.
+
+    It charges in batches and keeps the rest for later, on every CPU: 64 pages
+    since Linux 6.1 (``MEMCG_CHARGE_BATCH``, commit 1813e51eece0), 32 before. No
+    file tells. Distributions took that commit back to older kernels, Red Hat
+    to its 5.14, so between those two the larger one is the safe answer.
+    """
+    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    old = version is not None and (int(version[1]), int(version[2])) < (5, 14)
+    batch_pages = 32 if old else 64
+    return batch_pages * os.sysconf("SC_PAGESIZE") * os.sysconf("SC_NPROCESSORS_ONLN")
+
+
+def _environment(hierarchy: Hierarchy) -> Environment:
+    system, page_bytes = os.uname(), os.sysconf("SC_PAGESIZE")
+    return Environment(
+        kernel=system.release,
+        machine=system.machine,
+        page_bytes=page_bytes,
+        cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * page_bytes,
+        hierarchy=hierarchy.layout.value,
+        cmemrun=__version__,
+    )

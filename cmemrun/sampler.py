@@ -1,0 +1,163 @@
+"""The thread that reads: usage alone very often, everything at each refresh and new high."""
+
+import logging
+import threading
+import time
+from typing import Literal
+
+from cmemrun.backends.base import Source
+from cmemrun.errors import KernelTextError
+from cmemrun.model import Peaks, Sample
+from cmemrun.series import Series
+
+__all__ = ["AUTO_PROBE", "Probe", "Sampler"]
+
+log = logging.getLogger(__name__)
+
+AUTO_PROBE: Literal["auto"] = "auto"
+Probe = float | Literal["auto"] | None
+"""Seconds between two looks at usage alone, ``None`` for none."""
+
+# Left to itself the sampler looks as often as this share of one core allows.
+# What a look costs is mostly the wake-up, 20 µs on a busy core and 80 µs on one
+# that sleeps in a virtual machine, so no fixed interval is right for both.
+_PROBE_SHARE = 0.005
+_PROBE_FASTEST_SECONDS = 0.002
+# A spike of 20 ms must not fall between two looks.
+_PROBE_SLOWEST_SECONDS = 0.010
+_COST_WEIGHT = 0.1
+
+# A new high is notable, and worth a full read, from this share above the last
+# one on; so a program that grows and grows costs one for every 1.6 %.
+_NOTABLE_SHARE = 1 / 64
+_NOTABLE_BYTES = 65536
+
+# Usage rises before the parts do: a huge page is charged, then cleared, then
+# counted as anon. So a high that lasts is read once more, when it has settled.
+_SETTLED_BYTES = 65536
+
+
+class Sampler:
+    """Reads a source on a thread of its own until it is told to stop."""
+
+    def __init__(self, source: Source, *, refresh_seconds: float, probe: Probe) -> None:
+        self._source = source
+        self._refresh_seconds = refresh_seconds
+        self._adaptive = probe == AUTO_PROBE
+        self.probe_seconds = _PROBE_FASTEST_SECONDS if isinstance(probe, str) else probe
+        self._series = Series(refresh_seconds)
+        self._thread = threading.Thread(target=self._run, name="cmemrun-sampler", daemon=True)
+        # A lock is the cheapest thing to wait for with a time limit: held until
+        # stop() releases it.
+        self._stopping = threading.Lock()
+        self._started = 0.0
+        self._notable_bytes = 0
+        self._settling = False
+        self.sample_count = 0
+        self.probe_count = 0
+        self.highest_usage_bytes = 0
+        self.at_peak: Sample | None = None
+        self.last: Sample | None = None
+        self.peaks = Peaks()
+        self.failure: Exception | None = None
+
+    def start(self) -> None:
+        """Take the first full sample and go on in the background."""
+        self._stopping.acquire()
+        self._started = time.monotonic()
+        self._sample(0.0)
+        self._thread.start()
+
+    def elapsed(self) -> float:
+        """Seconds since the start, on the monotonic clock."""
+        return time.monotonic() - self._started
+
+    def stop(self) -> None:
+        """End the thread; harmless where it has ended already or was never started."""
+        if self._thread.is_alive():
+            self._stopping.release()
+            self._thread.join()
+
+    def final(self) -> None:
+        """Take the last full sample, in the caller's thread, after ``stop``."""
+        if self.failure is None:
+            try:
+                self._sample(self.elapsed())
+            except (OSError, KernelTextError) as error:
+                self._fail(error)
+
+    def samples(self) -> tuple[Sample, ...]:
+        """What was kept of the series."""
+        return self._series.samples()
+
+    def _run(self) -> None:
+        refresh, next_full, cost = self._refresh_seconds, self._refresh_seconds, 0.0
+        spent = time.thread_time()
+        try:
+            while True:
+                now = self.elapsed()
+                wait = next_full - now
+                if self.probe_seconds is not None:
+                    wait = min(wait, self.probe_seconds)
+                if self._stopping.acquire(timeout=max(0.0, wait)):
+                    return
+                now = self.elapsed()
+                if now >= next_full:
+                    self._sample(now)
+                    # On the grid, without catching up: after a suspend there
+                    # is nothing to be read of what was missed.
+                    next_full += max(1, -(-(now - next_full) // refresh)) * refresh
+                elif self.probe_seconds is not None:
+                    self._probe(now)
+                if self._adaptive:
+                    before, spent = spent, time.thread_time()
+                    cost += _COST_WEIGHT * (spent - before - cost)
+                    self.probe_seconds = min(
+                        max(cost / _PROBE_SHARE, _PROBE_FASTEST_SECONDS), _PROBE_SLOWEST_SECONDS
+                    )
+        except (OSError, KernelTextError) as error:
+            self._fail(error)
+
+    def _probe(self, now: float) -> None:
+        usage = self._source.usage()
+        self.probe_count += 1
+        self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
+        if usage >= self._notable_bytes:
+            self._sample(now)
+            self._settling = True
+        elif self._settling:
+            self._settling = False
+            self._sample(now, slack_bytes=_SETTLED_BYTES)
+
+    def _sample(self, now: float, slack_bytes: int = 0) -> None:
+        sample = self._source.read(now)
+        usage = sample.usage_bytes
+        self.sample_count += 1
+        self.last = sample
+        self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
+        if self.at_peak is None or usage >= self.at_peak.usage_bytes - slack_bytes:
+            self.at_peak = sample
+            self._notable_bytes = usage + max(int(usage * _NOTABLE_SHARE), _NOTABLE_BYTES)
+        self.peaks = _higher(self.peaks, sample)
+        self._series.add(sample)
+
+    def _fail(self, error: Exception) -> None:
+        # The group is gone or speaks in riddles: what was read before stays true.
+        log.debug("sampling ended error=%r", error)
+        self.failure = error
+
+
+def _higher(peaks: Peaks, sample: Sample) -> Peaks:
+    new = Peaks(
+        working_set_bytes=_max(peaks.working_set_bytes, sample.working_set_bytes),
+        anon_bytes=_max(peaks.anon_bytes, sample.anon_bytes),
+        file_bytes=_max(peaks.file_bytes, sample.file_bytes),
+        kernel_bytes=_max(peaks.kernel_bytes, sample.kernel_bytes),
+        swap_bytes=_max(peaks.swap_bytes, sample.swap_bytes),
+        tasks=_max(peaks.tasks, sample.tasks),
+    )
+    return peaks if new == peaks else new
+
+
+def _max(one: int | None, other: int | None) -> int | None:
+    return max((value for value in (one, other) if value is not None), default=None)
