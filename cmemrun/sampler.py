@@ -32,10 +32,6 @@ _COST_WEIGHT = 0.1
 _NOTABLE_SHARE = 1 / 64
 _NOTABLE_BYTES = 65536
 
-# Usage rises before the parts do: a huge page is charged, then cleared, then
-# counted as anon. So a high that lasts is read once more, when it has settled.
-_SETTLED_BYTES = 65536
-
 
 class Sampler:
     """Reads a source on a thread of its own until it is told to stop."""
@@ -127,17 +123,23 @@ class Sampler:
             self._settling = True
         elif self._settling:
             self._settling = False
-            self._sample(now, slack_bytes=_SETTLED_BYTES)
+            self._sample(now, settled=True)
 
-    def _sample(self, now: float, slack_bytes: int = 0) -> None:
+    def _sample(self, now: float, *, settled: bool = False) -> None:
         sample = self._source.read(now)
         usage = sample.usage_bytes
         self.sample_count += 1
         self.last = sample
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
-        if self.at_peak is None or usage >= self.at_peak.usage_bytes - slack_bytes:
+        if self.at_peak is None or usage >= self.at_peak.usage_bytes:
             self.at_peak = sample
-            self._notable_bytes = usage + max(int(usage * _NOTABLE_SHARE), _NOTABLE_BYTES)
+            self._notable_bytes = usage + _notable(usage)
+        elif settled and usage >= self.at_peak.usage_bytes - _notable(usage):
+            # Usage rises before its parts do: a huge page is charged, then
+            # cleared, then counted as anon. So a high that lasts is read once
+            # more, and that sample is the better one although the kernel may
+            # have given back what it had charged in advance.
+            self.at_peak = sample
         self.peaks = _higher(self.peaks, sample)
         self._series.add(sample)
 
@@ -145,6 +147,10 @@ class Sampler:
         # The group is gone or speaks in riddles: what was read before stays true.
         log.debug("sampling ended error=%r", error)
         self.failure = error
+
+
+def _notable(usage_bytes: int) -> int:
+    return max(int(usage_bytes * _NOTABLE_SHARE), _NOTABLE_BYTES)
 
 
 def _higher(peaks: Peaks, sample: Sample) -> Peaks:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Touch a known amount of anonymous memory: a first thing to measure.
 
-    cmemrun -- python3 examples/allocate.py 100MiB
-    cmemrun -- python3 examples/allocate.py 20MiB 2s
+cmemrun -- python3 examples/allocate.py 100MiB
+cmemrun -- python3 examples/allocate.py 20MiB 2s
 """
 
 import mmap

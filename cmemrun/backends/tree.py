@@ -15,7 +15,17 @@ from collections.abc import Iterable, Sequence
 
 from cmemrun.kernel.files import read_text, write_text
 
-__all__ = ["add", "create", "descendants", "end", "fresh_name", "kill", "members", "remove"]
+__all__ = [
+    "add",
+    "children",
+    "create",
+    "descendants",
+    "end",
+    "fresh_name",
+    "kill",
+    "members",
+    "remove",
+]
 
 PREFIX = "cmemrun-"
 
@@ -98,12 +108,18 @@ def end(paths: Sequence[str], seconds: float) -> bool:
     return True
 
 
+def children(top: str) -> list[str]:
+    """The groups right below ``top``; none where it has just gone."""
+    with contextlib.suppress(OSError), os.scandir(top) as entries:
+        return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []
+
+
 def descendants(top: str) -> list[str]:
-    """Every group below ``top``, outermost first; links are not followed."""
+    """Every group below ``top``, outermost first."""
     found = [top]
     for group in found:
-        with contextlib.suppress(OSError), os.scandir(group) as entries:
-            found.extend(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+        found.extend(children(group))
     return found[1:]
 
 

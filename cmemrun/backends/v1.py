@@ -5,7 +5,7 @@ import os
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
-from cmemrun.backends.directory import DirectoryGroup, make_companion
+from cmemrun.backends.directory import DirectoryGroup, has_inner_groups, make_companion
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, ancestors
@@ -14,6 +14,9 @@ from cmemrun.model import UNLIMITED, Events, Limits, Sample
 __all__ = ["V1Group", "make"]
 
 log = logging.getLogger(__name__)
+
+
+_KEYS = (b"total_rss", b"total_cache", b"total_shmem", b"total_inactive_file", b"total_swap")
 
 
 class V1Group(DirectoryGroup):
@@ -31,7 +34,6 @@ class V1Group(DirectoryGroup):
     ) -> None:
         super().__init__(where, companions, notes)
         self._usage = self._open(f"{where}/memory.usage_in_bytes")
-        self._stat = self._offered(f"{where}/memory.stat")
         self._kernel = self._offered(f"{where}/memory.kmem.usage_in_bytes")
         self._peak = self._offered(f"{where}/memory.max_usage_in_bytes")
         self._failures = self._offered(f"{where}/memory.failcnt")
@@ -46,7 +48,7 @@ class V1Group(DirectoryGroup):
 
     def read(self, elapsed_seconds: float) -> Sample:
         # stat before usage, as on v2. Unprefixed keys leave out inner groups.
-        stat = self._stat.keyed() if self._stat else {}
+        stat = self._read_stat(_KEYS)
         return Sample(
             elapsed_seconds=elapsed_seconds,
             usage_bytes=self._usage.scalar(),
@@ -91,9 +93,7 @@ class V1Group(DirectoryGroup):
         if self._oom is None:
             return None
         own = self._oom.keyed().get(b"oom_kill")  # Linux 4.13
-        # A directory has two links and one more for each in it: one call tells
-        # that the program made no groups, as hardly any does.
-        if own is not None and os.stat(self.where).st_nlink > 2:
+        if own is not None and has_inner_groups(self.where):
             for group in tree.descendants(self.where):
                 text = read_text(f"{group}/memory.oom_control")
                 if text:

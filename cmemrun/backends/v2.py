@@ -21,6 +21,9 @@ DERIVED_KERNEL = (
 )
 
 
+_KEYS = (b"anon", b"file", b"kernel", b"sock", b"shmem", b"inactive_file")
+
+
 class V2Group(DirectoryGroup):
     """One directory; every number covers it and all groups below it."""
 
@@ -31,7 +34,6 @@ class V2Group(DirectoryGroup):
     ) -> None:
         super().__init__(where, companions, notes)
         self._usage = self._open(f"{where}/memory.current")
-        self._stat = self._offered(f"{where}/memory.stat")
         self._events = self._offered(f"{where}/memory.events")
         # Without swap, or with cgroup.memory=noswap, there is none of these.
         self._swap = self._offered(f"{where}/memory.swap.current")
@@ -47,7 +49,7 @@ class V2Group(DirectoryGroup):
     def read(self, elapsed_seconds: float) -> Sample:
         # stat before usage: what is charged between the two makes usage too
         # high for its parts and never too low.
-        stat = self._stat.keyed() if self._stat else {}
+        stat = self._read_stat(_KEYS)
         usage = self._usage.scalar()
         anon, file, sock = stat.get(b"anon"), stat.get(b"file"), stat.get(b"sock")
         kernel = stat.get(b"kernel")

@@ -1,0 +1,93 @@
+"""What every test has: the installed command, and a watch that nothing is left behind."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmemrun.kernel.hierarchy import detect
+
+CMEMRUN = str(Path(sys.executable).with_name("cmemrun"))
+_MARK = "CMEMRUN_TEST_MARK"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished command, with the JSON document where one was asked for."""
+
+    status: int
+    stdout: str
+    stderr: str
+    document: dict[str, Any] | None
+
+    def __getitem__(self, name: str) -> Any:
+        assert self.document is not None, self.stderr
+        return self.document[name]
+
+
+Cmemrun = Callable[..., Result]
+
+
+def groups() -> set[str]:
+    """Every group of ours on this machine."""
+    found: set[str] = set()
+    for mount in detect().mounts:
+        for directory, names, _ in os.walk(mount.point):
+            found.update(f"{directory}/{name}" for name in names if name.startswith("cmemrun-"))
+    return found
+
+
+def processes(mark: str) -> dict[int, str]:
+    """Every process, but ourselves, whose environment carries the mark; the keeper's does."""
+    wanted, found = f"{_MARK}={mark}".encode(), {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if wanted in (entry / "environ").read_bytes():
+                    found[int(entry.name)] = (entry / "cmdline").read_text()
+            except OSError:
+                pass
+    return found
+
+
+@pytest.fixture(autouse=True)
+def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A mark on everything this test starts; none of it, and no group, may outlive the test."""
+    value = uuid.uuid4().hex
+    monkeypatch.setenv(_MARK, value)
+    before = groups()
+    yield value
+    deadline = time.monotonic() + 1.0
+    while (left := (groups() - before, processes(value))) != (set(), {}):
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def cmemrun(tmp_path: Path) -> Cmemrun:
+    """Run the installed command; by default with ``--json`` into a file that is read back."""
+
+    def run(*arguments: str, document: bool = True, seconds: float = 120, **more: Any) -> Result:
+        path = tmp_path / "run.json"
+        path.unlink(missing_ok=True)
+        asked = ["--json", str(path)] if document else []
+        done = subprocess.run(
+            [CMEMRUN, *asked, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            **({"stdin": subprocess.DEVNULL} | more),
+        )
+        read = json.loads(path.read_text()) if path.exists() else None
+        return Result(done.returncode, done.stdout, done.stderr, read)
+
+    return run

@@ -1,0 +1,154 @@
+"""Programs of known appetite: ``loads.py KIND ARG…``, with as few modules as can be.
+
+none SECONDS                nothing but the interpreter
+anon MIB [SECONDS]          touched anonymous memory, held
+file MIB DIRECTORY          a file written and held in the page cache
+shared MIB                  shared anonymous memory (shmem)
+kernel MIB                  full pipes
+tree CHILDREN MIB           each child holds as much, all at the same time
+spike MIB MILLISECONDS      anonymous memory held that long, then the end
+daemon                      a detached child that would live for ever
+chain                       each process makes the next and ends
+crowd PROCESSES             processes that make short-lived ones without end
+nested MIB                  a group of its own inside ours, with a child in it
+"""
+
+import mmap
+import os
+import sys
+import time
+
+MIB = 2**20
+HOLD = 0.3
+
+
+def touch(mib, flags=mmap.MAP_PRIVATE):
+    if not mib:
+        return None
+    memory = mmap.mmap(-1, mib * MIB, flags=flags | mmap.MAP_ANONYMOUS)
+    # In pieces: page by page would be slow in a guest, all at once needs as much again.
+    piece = b"x" * 65536
+    for start in range(0, mib * MIB, len(piece)):
+        memory[start : start + len(piece)] = piece
+    return memory
+
+
+def none(seconds="0.3"):
+    time.sleep(float(seconds))
+
+
+def anon(mib, seconds=HOLD):
+    memory = touch(int(mib))
+    time.sleep(float(seconds))
+    return memory
+
+
+def file(mib, directory):
+    path = f"{directory}/cmemrun-load-{os.getpid()}"
+    with open(path, "wb") as out:
+        for _ in range(int(mib)):
+            out.write(b"x" * MIB)
+        out.flush()
+        os.fsync(out.fileno())
+        time.sleep(HOLD)
+    os.unlink(path)
+
+
+def shared(mib):
+    memory = touch(int(mib), mmap.MAP_SHARED)
+    time.sleep(HOLD)
+    return memory
+
+
+def kernel(mib):
+    import fcntl
+
+    ends = []
+    for _ in range(int(mib)):
+        reading, writing = os.pipe()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, MIB)
+        os.set_blocking(writing, False)
+        os.write(writing, b"x" * MIB)
+        ends.append((reading, writing))
+    time.sleep(HOLD)
+
+
+def tree(children, mib):
+    ready, tell = os.pipe()
+    wait, go = os.pipe()
+    for _ in range(int(children)):
+        if os.fork() == 0:
+            os.close(go)
+            memory = touch(int(mib))
+            os.write(tell, b".")
+            os.read(wait, 1)
+            os._exit(0 if memory else 1)
+    got = 0
+    while got < int(children):
+        got += len(os.read(ready, 16))
+    time.sleep(HOLD)
+    os.close(go)
+    for _ in range(int(children)):
+        os.wait()
+
+
+def spike(mib, milliseconds):
+    memory = touch(int(mib))
+    time.sleep(float(milliseconds) / 1000)
+    os._exit(0 if memory else 1)
+
+
+def daemon():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in range(3):
+                os.dup2(null, fd)
+            time.sleep(1000)
+        os._exit(0)
+    time.sleep(0.1)
+
+
+def chain():
+    while True:
+        if os.fork():
+            os._exit(0)
+
+
+def crowd(processes):
+    for _ in range(int(processes)):
+        if os.fork() == 0:
+            while True:
+                if os.fork() == 0:
+                    os._exit(0)
+                os.waitpid(-1, 0)
+    time.sleep(0.2)
+
+
+def nested(mib):
+    with open("/proc/self/cgroup") as lines:
+        paths = dict(line.rstrip("\n").split(":", 2)[1:] for line in lines)
+    if os.path.exists("/sys/fs/cgroup/memory"):
+        own = "/sys/fs/cgroup/memory" + paths["memory"]
+    else:
+        own = "/sys/fs/cgroup" + paths[""]
+    os.makedirs(own + "/inner/innermost")
+    child = os.fork()
+    if child == 0:
+        with open(own + "/inner/innermost/cgroup.procs", "w") as procs:
+            procs.write("0")
+        memory = touch(int(mib))
+        time.sleep(HOLD)
+        os._exit(0 if memory else 1)
+    os.waitpid(child, 0)
+    # The groups are left for whoever cleans up, one of them with somebody in it.
+    if os.fork() == 0:
+        with open(own + "/inner/cgroup.procs", "w") as procs:
+            procs.write("0")
+        time.sleep(1000)
+    time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,169 @@
+"""Numbers against loads of known size, on a real kernel."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+MIB = 2**20
+Load = Callable[..., Any]
+
+
+_nothing: list[Any] = []
+
+
+@pytest.fixture
+def nothing(load: Load) -> Any:
+    """The run of a load that does nothing: what the interpreter itself costs."""
+    if not _nothing:
+        # One run first: its files are then in the page cache, charged to nobody here.
+        load("none", "0")
+        _nothing.append(load("none"))
+    return _nothing[0]
+
+
+def test_64_mib_is_64_mib_and_the_start(load: Load, nothing: Any) -> None:
+    start = nothing["peak_bytes"]
+    runs = [load("anon", "64") for _ in range(4)]
+    peaks = [run["peak_bytes"] for run in runs]
+    assert min(peaks) >= 64 * MIB
+    assert max(peaks) <= 64 * MIB + start + MIB
+    assert max(peaks) - min(peaks) <= runs[0]["method"]["resolution_bytes"]
+
+
+def test_the_method_says_what_the_number_is(load: Load) -> None:
+    run = load("anon", "16")
+    method = run["method"]
+    on_v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    assert method["backend"] == ("cgroup-v2" if on_v2 else "cgroup-v1")
+    kernel = tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+    has_mark = not on_v2 or kernel >= (5, 19)
+    assert method["peak_source"] == ("kernel" if has_mark else "sampled")
+    assert method["lower_bound"] is not has_mark
+    derived = [note for note in method["notes"] if "no kernel line" in note]
+    assert bool(derived) is (on_v2 and kernel < (5, 18))
+    assert run["environment"]["kernel"] == os.uname().release
+    assert run["at_peak"]["usage_bytes"] <= run["peak_bytes"]
+
+
+def test_a_tree_is_the_sum_of_its_processes(load: Load, nothing: Any) -> None:
+    start = nothing["peak_bytes"]
+    run = load("tree", "3", "20")
+    # Each child writes to a few pages that it shared with its parent.
+    assert 60 * MIB <= run["peak_bytes"] <= 60 * MIB + start + 4 * MIB
+    assert run["at_peak"]["anon_bytes"] >= 58 * MIB
+    if run["peak_tasks"] is not None:
+        assert run["peak_tasks"] == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        ("anon", "anon_bytes"),
+        ("file", "file_bytes"),
+        ("shared", "shmem_bytes"),
+        ("kernel", "kernel_bytes"),
+    ],
+)
+def test_each_kind_lands_in_its_own_column(
+    load: Load, nothing: Any, disk: str, kind: str, column: str
+) -> None:
+    columns = ["anon_bytes", "file_bytes", "kernel_bytes"]
+    places = [disk] if kind == "file" else []
+    size = 32 * MIB
+    filled = load(kind, "32", *places)["at_peak"]
+    risen = {name: filled[name] - nothing["at_peak"][name] for name in {*columns, column}}
+    assert abs(risen[column] - size) <= 2 * MIB, risen
+    # The page cache is where the kernel counts shared memory too, and a file
+    # takes buffers of the file system and the disk with it.
+    expected = {column}
+    if kind == "shared":
+        expected.add("file_bytes")
+    if kind == "file":
+        expected.add("kernel_bytes")
+    for name in columns:
+        if name not in expected:
+            assert abs(risen[name]) <= 2 * MIB, risen
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_spike_just_before_the_end(load: Load, attempt: int) -> None:
+    run = load("spike", "120", "20")
+    assert run["peak_bytes"] >= 120 * MIB
+    assert run["at_peak"]["usage_bytes"] >= 0.9 * run["peak_bytes"]
+    assert run["at_peak"]["anon_bytes"] >= 0.9 * 120 * MIB
+
+
+def test_working_set_is_usage_without_inactive_file(load: Load, disk: str) -> None:
+    run = load("file", "32", disk)
+    for sample in (run["at_peak"], run["at_exit"], *run["samples"]):
+        assert sample["working_set_bytes"] == max(
+            0, sample["usage_bytes"] - sample["inactive_file_bytes"]
+        )
+
+
+def test_groups_made_inside_are_counted(load: Load) -> None:
+    run = load("nested", "32")
+    assert run["peak_bytes"] >= 32 * MIB
+    assert run["at_peak"]["anon_bytes"] >= 32 * MIB
+
+
+def test_a_budget(load: Load, nothing: Any) -> None:
+    start = nothing["peak_bytes"] // MIB
+    within = load("anon", str(190 - start), options=("--max-peak", "200MiB"))
+    assert within.status == 0
+    assert within["budgets"][0]["passed"] is True
+    over = load("anon", "210", options=("--max-peak", "200MiB"))
+    assert over.status == 123
+    assert over["budgets"][0]["passed"] is False
+    assert over["exit"]["status"] == 0
+    lines = [line for line in over.stderr.splitlines() if line.startswith("cmemrun: peak")]
+    assert len(lines) == 1
+    assert "over the allowed 200.0 MiB" in lines[0] and "margin -" in lines[0]
+
+
+def test_a_limit_is_enforced_and_the_kill_is_counted(load: Load) -> None:
+    run = load("anon", "64", options=("--limit", "32Mi"))
+    assert run.status == 137
+    assert run["exit"] == {"status": 137, "code": None, "signal": 9, "timed_out": False}
+    assert run["events"]["oom_kill"] >= 1
+    assert run["limits"]["max_bytes"] == 32 * MIB
+    assert run["peak_bytes"] <= 32 * MIB + run["method"]["resolution_bytes"]
+    assert run["peak_bytes"] >= 30 * MIB
+    # A page of it is rounded down, and what the kernel took is what is shown.
+    odd = load("none", "0", options=("--limit", str(64 * MIB + 100)))
+    assert odd["limits"]["max_bytes"] == 64 * MIB
+
+
+def test_a_kill_by_somebody_else_is_no_oom_kill(cmemrun: Load) -> None:
+    run = cmemrun("--", "sh", "-c", "kill -9 $$")
+    assert run.status == 137
+    assert run["events"]["oom_kill"] == 0
+
+
+def test_a_group_kill(load: Load, cmemrun: Load) -> None:
+    run = load("none", "0", options=("--oom-group",))
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        assert run.status == 0
+        assert run["limits"]["oom_group"] is True
+    else:
+        assert run.status == 125
+        assert "--oom-group" in run.stderr
+    assert load("none", "0", options=("--no-oom-group",)).status == 0
+
+
+def test_samples_come_at_the_refresh(load: Load) -> None:
+    run = load("none", "1", options=("--refresh", "100ms", "--probe", "off"))
+    assert run["method"]["probe_seconds"] is None
+    assert run["method"]["refresh_seconds"] == 0.1
+    assert 8 <= run["method"]["sample_count"] <= 30
+    times = [sample["elapsed_seconds"] for sample in run["samples"]]
+    assert times == sorted(times)
+    assert times[-1] == run["at_exit"]["elapsed_seconds"]
+
+
+def test_times(load: Load) -> None:
+    run = load("none", "1")
+    assert 1 <= run["wall_seconds"] < 10
+    assert 0 < run["cpu_user_seconds"] + run["cpu_system_seconds"] < run["wall_seconds"]
