@@ -37,6 +37,8 @@ class Program:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Make its process; nothing is executed before ``open_gate``."""
+        if not command[0]:
+            raise ProgramNotFound("there is no program ''", hint="name one")
         environment = os.environ if environment is None else environment
         self.command = tuple(command)
         self._paths = search(command[0], environment)
@@ -149,7 +151,7 @@ class Program:
 
 def search(name: str, environment: Mapping[str, str]) -> list[str]:
     """The paths to try for a name, in order, as execvp(3) does."""
-    if "/" in name or not name:
+    if "/" in name:
         return [name]
     path = environment.get("PATH", os.defpath)
     return [os.path.join(directory, name) for directory in path.split(":")]
@@ -214,10 +216,10 @@ def _execute(
                     os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], environment)
             if error.errno == errno.ENOENT and os.path.exists(path):
                 return errno.ENOENT, index
-            if error.errno == errno.EACCES:
-                worst = (errno.EACCES, index)
-            elif error.errno not in _NOT_HERE:
+            if error.errno not in _NOT_HERE | {errno.EACCES}:
                 return error.errno or errno.EIO, index
+            if worst[0] != errno.EACCES:
+                worst = (error.errno or errno.EIO, index)
     return worst
 
 

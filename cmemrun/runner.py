@@ -68,6 +68,8 @@ def measure(
     """
     if not command:
         raise BadInput("there is no program to run", hint="cmemrun [OPTIONS] [--] PROGRAM [ARG]...")
+    if any("\0" in word for word in command):
+        raise BadInput("an argument cannot hold a NUL byte", hint="give it in a file")
     settings, waiter = settings or Settings(), waiter or Background()
     hierarchy = detect()
     with contextlib.ExitStack() as stack:

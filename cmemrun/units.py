@@ -105,9 +105,11 @@ def parse_duration(text: str) -> float:
 
 def format_size(size_bytes: int) -> str:
     """``109051904`` as ``104.0 MiB``."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
     import humanize
 
-    return humanize.naturalsize(size_bytes, binary=True, format="%.1f").replace("Bytes", "B")
+    return humanize.naturalsize(size_bytes, binary=True, format="%.1f")
 
 
 def format_duration(seconds: float) -> str:

@@ -42,7 +42,6 @@ app.command(
     "run",
     # What follows the program's name is the program's.
     context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
-    epilog="Every other verb has its own help.",
 )(run)
 
 
@@ -90,6 +89,7 @@ def _program_of_that_name(arguments: Sequence[str]) -> str:
 def _flush() -> None:
     """Write out what help or completion printed; a reader who has gone is no failure."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed when we started
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -23,17 +23,6 @@ __all__ = ["run"]
 
 _BUDGET_BROKEN = 123
 
-_EXAMPLES = """Run PROGRAM in a memory cgroup of its own and report what it really used.
-
-Examples:
-
-  cmemrun ./myapp --flag
-
-  cmemrun --refresh 100ms --json run.json -- make -j2
-
-  cmemrun --limit 512Mi --max-peak 400Mi -- python3 job.py
-"""
-
 
 class Linger(Enum):
     """What happens to processes that outlive the main one."""
@@ -225,7 +214,18 @@ def run(
         ),
     ] = False,
 ) -> int:
-    """Run PROGRAM in a memory cgroup of its own and report what it really used."""
+    """Run PROGRAM in a memory cgroup of its own and report what it really used.
+
+    The report goes to standard error, so the program's output stays its own; the
+    exit status is the program's, 128+N where a signal ended it, 123 for a broken
+    budget, 124 for the time limit, 125 where cmemrun itself failed.
+
+    \b
+    Examples:
+      cmemrun ./myapp --flag
+      cmemrun --refresh 100ms --json run.json -- make -j2
+      cmemrun --limit 512Mi --max-peak 400Mi -- python3 job.py
+    """
     del version
     if debug:
         log_everything()

@@ -8,7 +8,7 @@ from cmemrun.model import UNLIMITED, Unlimited
 
 __all__ = ["ControlFile", "parse_keyed", "parse_limit", "parse_scalar"]
 
-_LINE = re.compile(rb"([^\s]+) ([0-9]{1,20})\n")
+_LINE = re.compile(rb"^([^\s]+) ([0-9]{1,20})\n", re.MULTILINE)
 
 # The largest of them, memory.numa_stat apart, is memory.stat with 2 KiB; a
 # control file comes whole in one read of a page or more.

@@ -1,0 +1,185 @@
+"""v1 and v2 on made-up groups: old kernels' texts, and refusals that real ones do not give here."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cmemrun.backends import choose, v1, v2
+from cmemrun.backends.v1 import V1Group
+from cmemrun.backends.v2 import V2Group
+from cmemrun.errors import BadInput, NoGroup
+from cmemrun.kernel.hierarchy import Hierarchy, Mount
+from cmemrun.model import UNLIMITED, Events, Limits
+
+
+def fill(directory: Path, files: dict[str, str]) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    return directory
+
+
+V2_5_10 = {
+    "memory.current": "10000000\n",
+    "memory.stat": "anon 4000000\nfile 3000000\nkernel_stack 16384\nsock 500000\n"
+    "shmem 1000000\ninactive_file 12000000\nslab 200000\n",
+    "memory.events": "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\n",
+    "memory.max": "max\n",
+}
+V2_6_12 = V2_5_10 | {
+    "memory.stat": "anon 4000000\nfile 3000000\nkernel 2000000\nsock 500000\nshmem 0\n"
+    "inactive_file 1000000\nnews_of_9_9 1\n",
+    "memory.events": "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\noom_group_kill 5\n",
+    "memory.peak": "11000000\n",
+    "memory.swap.current": "4096\n",
+    "memory.oom.group": "0\n",
+    "pids.current": "7\n",
+}
+
+
+def test_v2_of_today(tmp_path: Path) -> None:
+    group = V2Group(str(fill(tmp_path, V2_6_12)))
+    sample = group.read(1.5)
+    assert (sample.elapsed_seconds, sample.usage_bytes) == (1.5, 10_000_000)
+    assert (sample.anon_bytes, sample.file_bytes, sample.kernel_bytes) == (
+        4000000,
+        3000000,
+        2000000,
+    )
+    assert (sample.shmem_bytes, sample.sock_bytes, sample.swap_bytes) == (0, 500000, 4096)
+    assert (sample.tasks, sample.working_set_bytes) == (7, 9_000_000)
+    assert sample.events == Events(0, 1, 2, 3, 4, 5)
+    assert group.peak() == 11_000_000
+    assert group.notes == []
+    group.close()
+
+
+def test_v2_before_peak_kernel_swap_and_pids(tmp_path: Path) -> None:
+    group = V2Group(str(fill(tmp_path, V2_5_10)))
+    sample = group.read(0)
+    assert group.peak() is None
+    # The rest, not the sum of the named parts, which miss most of it.
+    assert sample.kernel_bytes == 10_000_000 - 4_000_000 - 3_000_000 - 500_000
+    assert "no kernel line" in group.notes[0]
+    assert (sample.swap_bytes, sample.tasks) == (None, None)
+    assert sample.events.oom_group_kill is None
+    # More inactive file than usage: stat and usage are not of one instant.
+    assert sample.working_set_bytes == 0
+    assert group.limit(Limits()) == Limits(UNLIMITED, None)
+    group.close()
+
+
+def test_v2_kernel_is_never_below_zero(tmp_path: Path) -> None:
+    group = V2Group(str(fill(tmp_path, V2_5_10 | {"memory.current": "1000\n"})))
+    assert group.read(0).kernel_bytes == 0
+    group.close()
+
+
+V1 = {
+    "memory.usage_in_bytes": "10000000\n",
+    "memory.max_usage_in_bytes": "11000000\n",
+    "memory.kmem.usage_in_bytes": "2000000\n",
+    "memory.failcnt": "3\n",
+    "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+    "memory.limit_in_bytes": "9223372036854771712\n",
+    "memory.stat": "cache 1\nrss 2\ntotal_cache 3000000\ntotal_rss 4000000\ntotal_shmem 1000000\n"
+    "total_inactive_file 500000\n",
+}
+
+
+def test_v1_counts_inner_groups_and_their_kills(tmp_path: Path) -> None:
+    group = V1Group(str(fill(tmp_path, V1)))
+    sample = group.read(0)
+    assert (sample.anon_bytes, sample.file_bytes, sample.kernel_bytes) == (
+        4000000,
+        3000000,
+        2000000,
+    )
+    assert (sample.shmem_bytes, sample.working_set_bytes) == (1_000_000, 9_500_000)
+    # No swap accounting here, and sockets are counted elsewhere: not 0.
+    assert (sample.swap_bytes, sample.sock_bytes, sample.tasks) == (None, None, None)
+    assert sample.events == Events(max=3, oom_kill=1)
+    assert group.limit(Limits()) == Limits(UNLIMITED, False)
+    inner = fill(tmp_path / "inner", {"memory.oom_control": "oom_kill 2\n"})
+    assert group.read(0).events.oom_kill == 3
+    # The program removed it: what was counted there was counted.
+    (inner / "memory.oom_control").unlink()
+    inner.rmdir()
+    assert group.read(0).events.oom_kill == 3
+    group.close()
+
+
+@pytest.mark.parametrize(("late", "expected"), [(1000, 7000), (9000, 9000)])
+def test_a_sum_is_not_below_what_inner_groups_say(tmp_path: Path, late: int, expected: int) -> None:
+    fill(tmp_path, V2_6_12 | {"memory.stat": f"anon {late}\nfile 5\n"})
+    fill(tmp_path / "a", {"memory.stat": "anon 3000\nfile 0\n"})
+    fill(tmp_path / "b", {"memory.stat": "anon 100\nfile 0\n"})
+    fill(tmp_path / "b/c", {"memory.stat": "anon 4000\nfile 1\n"})
+    group = V2Group(str(tmp_path))
+    sample = group.read(0)
+    assert (sample.anon_bytes, sample.file_bytes) == (expected, 5)
+    group.close()
+
+
+def test_v1_before_oom_kills_were_counted(tmp_path: Path) -> None:
+    files = V1 | {"memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}
+    group = V1Group(str(fill(tmp_path, files)))
+    assert group.read(0).events.oom_kill is None
+    group.close()
+
+
+def test_v1_has_no_group_kill(tmp_path: Path) -> None:
+    group = V1Group(str(fill(tmp_path, V1)))
+    with pytest.raises(BadInput, match="--oom-group"):
+        group.limit(Limits(oom_group=True))
+    group.close()
+
+
+def test_a_limit_the_kernel_has_no_file_for(tmp_path: Path) -> None:
+    group = V2Group(str(fill(tmp_path, {"memory.current": "0\n"})))
+    with pytest.raises(BadInput, match="--limit"):
+        group.limit(Limits(max_bytes=4096))
+    assert group.limit(Limits()) == Limits(None, None)
+    group.close()
+
+
+def unified(tmp_path: Path, own: str) -> Hierarchy:
+    mount = Mount(str(tmp_path), "/", 2, frozenset(), False)
+    return Hierarchy((mount,), {"": own})
+
+
+def test_every_reason_is_told_where_no_group_can_be_had(tmp_path: Path) -> None:
+    fill(tmp_path, {"cgroup.controllers": "cpu memory\n", "cgroup.subtree_control": "memory\n"})
+    fill(tmp_path / "job", {"cgroup.controllers": "cpu\n", "cgroup.subtree_control": ""})
+    adopted: list[str] = []
+    with pytest.raises(NoGroup) as refusal:
+        choose(unified(tmp_path, "/job"), adopted.append)
+    message = refusal.value.message
+    # A made-up directory gets no control files, so even the last one is refused.
+    assert f"{tmp_path}/job has no memory controller" in message
+    assert f"cannot make a group below {tmp_path}:" in message
+    assert "no v1 memory hierarchy is mounted" in message
+    assert refusal.value.hint
+    assert len(adopted) == 1 and not Path(adopted[0]).exists()
+
+
+def test_memory_on_neither(tmp_path: Path) -> None:
+    with pytest.raises(NoGroup, match="no cgroup v2 tree is mounted"):
+        v2.make(Hierarchy((), {}), None, lambda _: None)
+    with pytest.raises(NoGroup, match="no v1 memory"):
+        v1.make(Hierarchy((), {}), None, lambda _: None)
+
+
+def test_parents(tmp_path: Path) -> None:
+    hierarchy = unified(tmp_path, "/")
+    for parent in ("relative", "/missing", f"{tmp_path}/missing"):
+        with pytest.raises(BadInput, match="--parent"):
+            choose(hierarchy, lambda _: None, parent=parent)
+    (tmp_path / "mine").mkdir()
+    for parent in ("/mine", f"{tmp_path}/mine", f"{tmp_path}/mine/../mine"):
+        with pytest.raises(NoGroup, match=f"{tmp_path}/mine has no memory controller"):
+            choose(hierarchy, lambda _: None, parent=parent)
+    named = Mount(os.fspath(tmp_path), "/", 1, frozenset({"name=systemd"}), False)
+    with pytest.raises(BadInput, match="without the memory controller"):
+        choose(Hierarchy((named,), {}), lambda _: None, parent=f"{tmp_path}/mine")

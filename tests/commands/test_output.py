@@ -1,0 +1,180 @@
+"""Outputs: tried before the program, complete or as before, and never over what is not ours."""
+
+import json
+import os
+import stat
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmemrun.commands import output as outputs
+from cmemrun.commands.output import open_output
+from cmemrun.errors import BadInput, OutputError
+from tests.conftest import CMEMRUN
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(entry.name for entry in directory.iterdir())
+
+
+@pytest.fixture(params=["nameless", "named"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With a file that has no name until it is done, and as on file systems that have none."""
+    if request.param == "named":
+        real = os.open
+
+        def refusing(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+            if flags & os.O_TMPFILE == os.O_TMPFILE:
+                raise OSError(95, "Operation not supported")
+            return real(path, flags, *rest, **more)
+
+        monkeypatch.setattr(outputs.os, "open", refusing)
+    return str(request.param)
+
+
+def test_a_new_file_appears_whole(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "run.json"
+    output = open_output("--json", str(path))
+    assert names(tmp_path) == []
+    output.write("x" * 100_000)
+    assert path.read_text() == "x" * 100_000
+    assert names(tmp_path) == ["run.json"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_an_old_file_is_replaced_and_keeps_its_mode(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    path.chmod(0o640)
+    before = path.stat().st_ino
+    output = open_output("--json", str(path))
+    assert path.read_text() == "old"
+    output.write("new")
+    assert path.read_text() == "new"
+    assert path.stat().st_ino != before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert names(tmp_path) == ["run.json"]
+
+
+def test_a_failure_leaves_the_old_file(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    output = open_output("--json", str(path))
+
+    def full(fd: int, data: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs.os, "write", full)
+    with pytest.raises(OutputError, match="No space left"):
+        output.write("new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["run.json"]
+
+
+def test_a_bad_path_costs_nothing(tmp_path: Path) -> None:
+    for path in ("/no/such/directory/x", str(tmp_path), "/proc/x", "/dev/fd/99", "/dev/null/x"):
+        with pytest.raises(OutputError, match="--json: cannot write"):
+            open_output("--json", path)
+    reading = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(OutputError, match="reading only"):
+        open_output("--json", f"/dev/fd/{reading}")
+    os.close(reading)
+
+
+def test_a_fifo_a_device_and_a_descriptor(tmp_path: Path) -> None:
+    open_output("--json", "/dev/null").write("gone")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    output = open_output("--json", str(fifo))
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(fifo.read_text()))
+    reader.start()
+    output.write("through")
+    reader.join()
+    assert got == ["through"]
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    open_output("--json", f"/dev/fd/{writing}").write("piped")
+    assert os.read(reading, 99) == b"piped"
+    assert not os.get_inheritable(writing)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "latest.json"
+    link.symlink_to("real/5.json")
+    open_output("--json", str(link)).write("5")
+    assert link.is_symlink() and (tmp_path / "real/5.json").read_text() == "5"
+
+
+def test_no_links_that_somebody_else_laid_out(tmp_path: Path) -> None:
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    link = shared / "run.json"
+    link.symlink_to(victim)
+    os.lchown(link, 12345, 12345)
+    with pytest.raises(BadInput, match="somebody else's link"):
+        open_output("--json", str(link))
+    assert victim.read_text() == "precious"
+
+
+def test_a_file_swapped_for_a_link_meanwhile_is_not_followed(tmp_path: Path, way: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    output = open_output("--json", str(path))
+    path.unlink()
+    path.symlink_to(victim)
+    output.write("new")
+    assert victim.read_text() == "precious"
+    assert not path.is_symlink() and path.read_text() == "new"
+
+
+def test_a_mount_point_is_written_where_it_is(tmp_path: Path) -> None:
+    backing, point = tmp_path / "backing", tmp_path / "point"
+    backing.write_text("old, and longer")
+    point.write_text("")
+    subprocess.run(["mount", "--bind", str(backing), str(point)], check=True)
+    try:
+        open_output("--json", str(point)).write("new")
+        assert backing.read_text() == "new"
+    finally:
+        subprocess.run(["umount", str(point)], check=True)
+    assert names(tmp_path) == ["backing", "point"]
+
+
+def test_process_substitution_and_redirection(tmp_path: Path) -> None:
+    script = f"{CMEMRUN} -q --json >(cat > {tmp_path}/a) -- echo hi; wait; sleep 0.2"
+    subprocess.run(["bash", "-c", script], check=True, stdout=subprocess.DEVNULL)
+    assert json.loads((tmp_path / "a").read_text())["schema"] == 1
+    script = f"{CMEMRUN} -q --json /dev/stdout -- echo hi > {tmp_path}/b"
+    subprocess.run(["bash", "-c", script], check=True)
+    first, rest = (tmp_path / "b").read_text().split("\n", 1)
+    assert first == "hi" and json.loads(rest)["schema"] == 1
+
+
+def test_a_full_disk_loses_neither_status_nor_report() -> None:
+    for code, expected in ((0, 125), (3, 3)):
+        done = subprocess.run(
+            [CMEMRUN, "--json", "/dev/full", "sh", "-c", f"exit {code}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expected
+        assert "No space left" in done.stderr and "high-water mark" in done.stderr
+    done = subprocess.run(["bash", "-c", f"{CMEMRUN} sh -c 'exit 4' 2> /dev/full"], check=False)
+    assert done.returncode == 4

@@ -1,0 +1,125 @@
+"""The sampler on a source made up here: what it reads, when, and what it makes of it."""
+
+import errno
+import threading
+import time
+
+import pytest
+
+from cmemrun.model import Sample
+from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
+
+MIB = 2**20
+
+
+class Scripted:
+    """A source whose usage is a function of time."""
+
+    name, where = "scripted", "/nowhere"
+
+    def __init__(self, usage_at: dict[float, int]) -> None:
+        self.notes: list[str] = []
+        self.usage_at = usage_at
+        self.started = time.monotonic()
+        self.looks = 0
+        self.gone_after = float("inf")
+
+    def usage(self) -> int:
+        self.looks += 1
+        now = time.monotonic() - self.started
+        if now > self.gone_after:
+            raise OSError(errno.ENODEV, "No such device")
+        return [value for when, value in self.usage_at.items() if when <= now][-1]
+
+    def read(self, elapsed_seconds: float) -> Sample:
+        usage = self.usage()
+        return Sample(elapsed_seconds, usage, anon_bytes=usage // 2, inactive_file_bytes=usage * 2)
+
+    def peak(self) -> int | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def run(source: Scripted, seconds: float, refresh: float, probe: Probe) -> Sampler:
+    sampler = Sampler(source, refresh_seconds=refresh, probe=probe)
+    sampler.start()
+    time.sleep(seconds)
+    sampler.stop()
+    sampler.final()
+    return sampler
+
+
+def test_a_spike_between_two_refreshes_is_seen_with_its_parts() -> None:
+    source = Scripted({0: MIB, 0.1: 100 * MIB, 0.12: MIB})
+    sampler = run(source, 0.3, 10.0, AUTO_PROBE)
+    assert sampler.highest_usage_bytes == 100 * MIB
+    assert sampler.at_peak is not None
+    assert sampler.at_peak.usage_bytes == 100 * MIB
+    assert sampler.peaks.anon_bytes == 50 * MIB
+    assert sampler.sample_count <= 6
+
+
+def test_without_probing_it_is_missed_and_nothing_is_looked_at_in_between() -> None:
+    source = Scripted({0: MIB, 0.1: 100 * MIB, 0.12: MIB})
+    sampler = run(source, 0.3, 10.0, None)
+    assert sampler.highest_usage_bytes == MIB
+    assert sampler.probe_count == 0
+    assert source.looks == 2
+
+
+def test_growing_slowly_costs_few_full_reads() -> None:
+    source = Scripted({step / 1000: 100 * MIB + step * 16384 for step in range(500)})
+    sampler = run(source, 0.5, 10.0, 0.002)
+    # 7.8 MiB of growth is 5 notable highs of 1.6 % each, read twice at most.
+    assert sampler.sample_count <= 14
+
+
+def test_a_high_that_lasts_is_read_again_when_it_has_settled() -> None:
+    class Lagging(Scripted):
+        def read(self, elapsed_seconds: float) -> Sample:
+            now = time.monotonic() - self.started
+            return Sample(elapsed_seconds, self.usage(), anon_bytes=64 * MIB if now > 0.105 else 0)
+
+    sampler = run(Lagging({0: 0, 0.1: 64 * MIB}), 0.3, 10.0, 0.004)
+    assert sampler.at_peak is not None
+    assert sampler.at_peak.anon_bytes == 64 * MIB
+
+
+def test_the_working_set_is_never_below_zero() -> None:
+    sampler = run(Scripted({0: MIB}), 0.01, 10.0, None)
+    assert sampler.peaks.working_set_bytes == 0
+    assert sampler.peaks.swap_bytes is None
+
+
+def test_refresh_keeps_to_its_grid() -> None:
+    sampler = run(Scripted({0: MIB}), 0.52, 0.1, None)
+    times = [sample.elapsed_seconds for sample in sampler.samples()]
+    assert sampler.sample_count in (6, 7)
+    for number, when in enumerate(times[:-1]):
+        assert number * 0.1 <= when < number * 0.1 + 0.08
+
+
+def test_a_group_that_goes_ends_the_thread_and_keeps_what_was_read() -> None:
+    source = Scripted({0: MIB})
+    source.gone_after = 0.05
+    sampler = run(source, 0.2, 0.01, AUTO_PROBE)
+    assert isinstance(sampler.failure, OSError)
+    assert sampler.last is not None and sampler.last.usage_bytes == MIB
+
+
+def test_stop_ends_at_once_even_at_a_long_refresh() -> None:
+    started = time.monotonic()
+    run(Scripted({0: MIB}), 0.01, 3600.0, None)
+    assert time.monotonic() - started < 1
+    assert not [thread for thread in threading.enumerate() if "sampler" in thread.name]
+
+
+@pytest.mark.parametrize("probe", [AUTO_PROBE, 0.005])
+def test_looks_are_bounded(probe: Probe) -> None:
+    source = Scripted({0: MIB})
+    sampler = run(source, 0.5, 10.0, probe)
+    assert 20 <= sampler.probe_count <= 260
+    assert sampler.probe_seconds is not None
+    assert 0.002 <= sampler.probe_seconds <= 0.010

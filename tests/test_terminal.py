@@ -1,0 +1,200 @@
+"""Job control in a real pseudo-terminal: with cmemrun everything is as without it."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.conftest import CMEMRUN
+
+PROMPT = "ready> "
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[pexpect.spawn]:
+    """An interactive bash in a terminal, to which cmemrun is ``m`` (quiet) and ``M``."""
+    monkeypatch.setenv("PS1", PROMPT)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = pexpect.spawn(
+        "bash", ["--norc", "--noprofile", "-i"], timeout=15, encoding="utf-8", dimensions=(24, 100)
+    )
+    terminal.expect_exact(PROMPT)
+    send(terminal, "bind 'set enable-bracketed-paste off' 2> /dev/null")
+    send(terminal, f'm() {{ {CMEMRUN} -q -- "$@"; }}; M() {{ {CMEMRUN} -- "$@"; }}')
+    yield terminal
+    if not terminal.closed:
+        terminal.sendline("kill -9 $(jobs -p) 2> /dev/null; exit")
+    terminal.close(force=True)
+
+
+def send(terminal: pexpect.spawn, line: str) -> str:
+    """Type a line and return what it printed."""
+    terminal.sendline(line)
+    terminal.expect_exact(PROMPT)
+    return terminal.before.split("\r\n", 1)[-1]
+
+
+def status(terminal: pexpect.spawn) -> int:
+    return int(send(terminal, "echo $?").split()[0])
+
+
+COUNT_SIGNALS = """
+import os, signal, sys, time
+got = []
+signal.signal(int(sys.argv[1]), lambda *_: got.append(1))
+print("up", flush=True)
+end = time.time() + 1.5
+while time.time() < end:
+    time.sleep(0.05)
+print("got:", len(got), os.get_terminal_size().columns)
+sys.exit(7)
+"""
+
+
+def test_ctrl_c_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Path) -> None:
+    program = tmp_path / "count.py"
+    program.write_text(COUNT_SIGNALS)
+    shell.sendline(f"m {sys.executable} {program} 2")
+    shell.expect_exact("up\r\n")
+    shell.sendintr()
+    shell.expect(r"got: (\d+)")
+    assert shell.match[1] == "1"
+    shell.expect_exact(PROMPT)
+    assert status(shell) == 7
+
+
+def test_ctrl_c_ends_the_program_and_gives_the_report(shell: pexpect.spawn) -> None:
+    shell.sendline("M sleep 100")
+    time.sleep(0.7)
+    shell.sendintr()
+    shell.expect_exact("SIGINT")
+    shell.expect_exact("high-water mark")
+    shell.expect_exact(PROMPT)
+    assert status(shell) == 130
+
+
+def test_ctrl_z_and_fg(shell: pexpect.spawn) -> None:
+    shell.sendline("m sh -c 'echo one; sleep 1; echo two'")
+    shell.expect_exact("one\r\n")
+    time.sleep(0.2)
+    shell.send("\x1a")
+    shell.expect_exact("Stopped")
+    shell.expect_exact(PROMPT)
+    time.sleep(1.2)
+    shell.sendline("fg")
+    shell.expect_exact("two\r\n")
+    shell.expect_exact(PROMPT)
+    assert status(shell) == 0
+
+
+def test_a_program_that_ignores_ctrl_z_goes_on(shell: pexpect.spawn) -> None:
+    shell.sendline("m sh -c \"trap '' TSTP; echo one; sleep 1; echo two\"")
+    shell.expect_exact("one\r\n")
+    time.sleep(0.2)
+    shell.send("\x1a")
+    shell.expect_exact("two\r\n")
+    shell.expect_exact(PROMPT)
+    assert "Stopped" not in shell.before
+    assert status(shell) == 0
+
+
+def test_a_pager_that_stops_itself(shell: pexpect.spawn, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("\n".join(f"line {number}" for number in range(200)))
+    shell.sendline(f"m less {text}")
+    shell.expect_exact("line 20")
+    shell.send("\x1a")
+    shell.expect_exact("Stopped")
+    shell.expect_exact(PROMPT)
+    shell.sendline("fg")
+    shell.expect_exact("line 20")
+    shell.send("G")
+    shell.expect_exact("line 199")
+    shell.send("q")
+    shell.expect_exact(PROMPT)
+    assert status(shell) == 0
+
+
+def test_an_editor(shell: pexpect.spawn, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    shell.sendline(f"m vi -u NONE {text}")
+    time.sleep(1.0)
+    shell.send("ihello\x1b")
+    time.sleep(0.3)
+    shell.send("\x1a")
+    shell.expect_exact("Stopped")
+    shell.expect_exact(PROMPT)
+    shell.sendline("fg")
+    time.sleep(0.5)
+    shell.send(":wq\r")
+    shell.expect_exact(PROMPT)
+    assert text.read_text() == "hello\n"
+    # The terminal is as it was: what is typed is seen, and lines are lines.
+    assert "typed" in send(shell, "echo typed")
+
+
+def test_a_shell_of_its_own(shell: pexpect.spawn) -> None:
+    shell.sendline("m env PS1='inner> ' bash --norc --noprofile -i")
+    shell.expect_exact("inner> ")
+    shell.sendline("sleep 100")
+    time.sleep(0.5)
+    shell.sendintr()
+    shell.expect_exact("inner> ")
+    shell.sendline("echo $?")
+    shell.expect_exact("130\r\n")
+    shell.expect_exact("inner> ")
+    shell.sendline("sleep 100")
+    time.sleep(0.5)
+    shell.send("\x1a")
+    shell.expect_exact("Stopped")
+    shell.expect_exact("inner> ")
+    shell.sendline("kill %1; wait; yes | head -n 2; suspend")
+    shell.expect_exact("y\r\ny\r\n")
+    shell.expect_exact("Stopped")
+    shell.expect_exact(PROMPT)
+    shell.sendline("fg")
+    time.sleep(0.5)
+    shell.sendline("exit 3")
+    shell.expect_exact(PROMPT)
+    assert status(shell) == 3
+
+
+def test_reading_in_the_background_stops(shell: pexpect.spawn) -> None:
+    send(shell, f"{CMEMRUN} -q cat &")
+    time.sleep(1.0)
+    assert "Stopped" in send(shell, "jobs")
+    shell.sendline("fg")
+    time.sleep(0.3)
+    shell.sendline("typed")
+    shell.expect_exact("typed\r\n")
+    shell.expect_exact("typed\r\n")
+    shell.sendeof()
+    shell.expect_exact(PROMPT)
+    assert status(shell) == 0
+
+
+def test_a_new_size_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Path) -> None:
+    program = tmp_path / "count.py"
+    program.write_text(COUNT_SIGNALS)
+    shell.sendline(f"m {sys.executable} {program} 28")
+    shell.expect_exact("up\r\n")
+    time.sleep(0.2)
+    shell.setwinsize(30, 77)
+    shell.expect(r"got: (\d+) (\d+)")
+    assert shell.match.groups() == ("1", "77")
+    shell.expect_exact(PROMPT)
+
+
+def test_a_killed_terminal_leaves_nothing(shell: pexpect.spawn) -> None:
+    shell.sendline("M sh -c 'echo up; sleep 100'")
+    shell.expect_exact("up\r\n")
+    shell.close(force=True)
+
+
+def test_colour_only_where_it_is_wanted(shell: pexpect.spawn) -> None:
+    assert "\x1b[1m" in send(shell, "M true")
+    assert "\x1b[" not in send(shell, "NO_COLOR=1 M true")
+    assert "\x1b[" not in send(shell, "M true 2>&1 | cat")
