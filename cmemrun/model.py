@@ -2,11 +2,14 @@
 
 ``None`` always means that the kernel does not say; it is never written as 0.
 ``UNLIMITED`` is a limit's own value and no number.
+
+Named tuples rather than dataclasses: a dozen of those takes 5 ms to define,
+which every launch would pay for.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 __all__ = [
     "UNLIMITED",
@@ -35,8 +38,7 @@ UNLIMITED = Unlimited.MAX
 Limit = int | Unlimited | None
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
+class Events(NamedTuple):
     """Counts the kernel keeps of a group (``memory.events``; v1: what it has of them).
 
     They are not numbers of processes: a group kill counts its first victim
@@ -51,8 +53,7 @@ class Events:
     oom_group_kill: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One look at everything a group says, all sizes in bytes.
 
     ``file_bytes`` holds the page cache and, as the kernel has it, ``shmem_bytes``.
@@ -79,8 +80,7 @@ class Sample:
         return max(0, self.usage_bytes - self.inactive_file_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Peaks:
+class Peaks(NamedTuple):
     """The highest value seen in any sample, each for itself and so of different moments."""
 
     working_set_bytes: int | None = None
@@ -91,16 +91,14 @@ class Peaks:
     tasks: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What the kernel enforces on a group; ``None`` where it was not asked or does not say."""
 
     max_bytes: Limit = None
     oom_group: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """How the program ended.
 
     ``code`` is what it exited with, ``signal`` the number of the signal that
@@ -126,8 +124,7 @@ class Exit:
         return self.status == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Straggler:
+class Straggler(NamedTuple):
     """A process that outlived the main process."""
 
     pid: int
@@ -135,8 +132,7 @@ class Straggler:
     command: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """Where a run was made."""
 
     kernel: str
@@ -148,8 +144,7 @@ class Environment:
     cmemrun: str
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """How the numbers were got, and what they are worth.
 
     ``peak_source`` is ``kernel`` (its high-water mark, read after the end) or
@@ -169,8 +164,7 @@ class Method:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """What somebody allowed, beside what was measured."""
 
     metric: str
@@ -189,8 +183,7 @@ class Budget:
         return self.margin >= 0
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One measured command, from its birth to the end of its last process."""
 
     command: tuple[str, ...]

@@ -6,10 +6,11 @@ import logging
 import math
 import os
 import re
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from cmemrun import __version__
 from cmemrun.backends import Group, choose
@@ -32,8 +33,7 @@ _SETTLE_SECONDS = 0.02
 _LOOK_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """How to measure; all times in seconds.
 
     ``probe_seconds``: between two looks at usage alone, ``"auto"`` to let the
@@ -45,7 +45,7 @@ class Settings:
 
     refresh_seconds: float = 0.5
     probe: Probe = AUTO_PROBE
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
     timeout_seconds: float | None = None
     grace_seconds: float = 5.0
     linger: bool = False
@@ -58,11 +58,14 @@ def measure(
     *,
     waiter: Waiter | None = None,
     environment: Mapping[str, str] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Run:
     """Run a command in a group of its own and return what it used.
 
     The program's streams, directory, process group and terminal are the
-    caller's. Afterwards nothing of it is left. Raises ``BadInput`` for an empty
+    caller's. Afterwards nothing of it is left. ``meanwhile`` is something useful
+    to do, in a thread, while the kernel moves the program into its group, which
+    takes it 5 to 20 ms of waiting. Raises ``BadInput`` for an empty
     command or a limit this kernel cannot enforce, ``NoGroup`` where no group
     can be had, ``ProgramNotFound`` and ``ProgramNotExecutable``.
     """
@@ -79,11 +82,26 @@ def measure(
         group = choose(hierarchy, keeper.adopt, parent=settings.parent)
         stack.callback(group.remove)
         limits = group.limit(settings.limits)
-        group.attach(program.pid)
+        with _aside(meanwhile):
+            group.attach(program.pid)
         sampler = Sampler(group, refresh_seconds=settings.refresh_seconds, probe=settings.probe)
         stack.callback(group.close)
         stack.callback(sampler.stop)
         return _run(program, group, sampler, waiter, settings, limits, hierarchy)
+
+
+@contextlib.contextmanager
+def _aside(work: Callable[[], None] | None) -> Iterator[None]:
+    """Do something in a thread meanwhile."""
+    if work is None:
+        yield
+        return
+    thread = threading.Thread(target=work, name="cmemrun-meanwhile")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _run(

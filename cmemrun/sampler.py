@@ -23,8 +23,9 @@ Probe = float | Literal["auto"] | None
 # that sleeps in a virtual machine, so no fixed interval is right for both.
 _PROBE_SHARE = 0.005
 _PROBE_FASTEST_SECONDS = 0.002
-# A spike of 20 ms must not fall between two looks.
 _PROBE_SLOWEST_SECONDS = 0.010
+# While nothing changes at all; a spike of 20 ms must not fall between two looks.
+_PROBE_STILL_SECONDS = 0.016
 _COST_WEIGHT = 0.1
 
 # A new high is notable, and worth a full read, from this share above the last
@@ -48,6 +49,7 @@ class Sampler:
         self._stopping = threading.Lock()
         self._started = 0.0
         self._notable_bytes = 0
+        self._usage_bytes = -1
         self._settling = False
         self.sample_count = 0
         self.probe_count = 0
@@ -104,19 +106,19 @@ class Sampler:
                     # is nothing to be read of what was missed.
                     next_full += max(1, -(-(now - next_full) // refresh)) * refresh
                 elif self.probe_seconds is not None:
-                    self._probe(now)
-                if self._adaptive:
-                    before, spent = spent, time.thread_time()
-                    cost += _COST_WEIGHT * (spent - before - cost)
-                    self.probe_seconds = min(
-                        max(cost / _PROBE_SHARE, _PROBE_FASTEST_SECONDS), _PROBE_SLOWEST_SECONDS
-                    )
+                    still = self._probe(now)
+                    if self._adaptive:
+                        before, spent = spent, time.thread_time()
+                        cost += _COST_WEIGHT * (spent - before - cost)
+                        self.probe_seconds = _PROBE_STILL_SECONDS if still else _interval(cost)
         except (OSError, KernelTextError) as error:
             self._fail(error)
 
-    def _probe(self, now: float) -> None:
+    def _probe(self, now: float) -> bool:
+        """Look at usage; whether it is what it was at the last look."""
         usage = self._source.usage()
         self.probe_count += 1
+        before, self._usage_bytes = self._usage_bytes, usage
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
         if usage >= self._notable_bytes:
             self._sample(now)
@@ -124,6 +126,7 @@ class Sampler:
         elif self._settling:
             self._settling = False
             self._sample(now, settled=True)
+        return usage == before
 
     def _sample(self, now: float, *, settled: bool = False) -> None:
         sample = self._source.read(now)
@@ -147,6 +150,11 @@ class Sampler:
         # The group is gone or speaks in riddles: what was read before stays true.
         log.debug("sampling ended error=%r", error)
         self.failure = error
+
+
+def _interval(cost_seconds: float) -> float:
+    """How often to look, where one look costs so much."""
+    return min(max(cost_seconds / _PROBE_SHARE, _PROBE_FASTEST_SECONDS), _PROBE_SLOWEST_SECONDS)
 
 
 def _notable(usage_bytes: int) -> int:

@@ -1,8 +1,7 @@
 """What every backend offers: a Source that is read, and a Group that also lives and dies."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cmemrun.model import Limits, Sample
 
@@ -12,8 +11,7 @@ Adopt = Callable[[str], None]
 """Told every directory just before it is made, so that somebody can remove it whatever happens."""
 
 
-@dataclass(frozen=True, slots=True)
-class CpuTime:
+class CpuTime(NamedTuple):
     """Seconds spent by every process that was ever in the group."""
 
     user_seconds: float

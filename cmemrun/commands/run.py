@@ -1,6 +1,6 @@
 """``cmemrun [run] [OPTIONS] [--] PROGRAM [ARG]...``: measure one program."""
 
-import dataclasses
+import importlib
 import os
 from collections.abc import Callable
 from enum import Enum
@@ -246,12 +246,24 @@ def run(
         parent=parent,
     )
     with Foreground() as waiter:
-        measured = measure(command, settings, waiter=waiter, environment=original_environment())
+        measured = measure(
+            command,
+            settings,
+            waiter=waiter,
+            environment=original_environment(),
+            meanwhile=lambda: _load_what_comes_later(document=document is not None),
+        )
     if max_peak is not None:
         from cmemrun.analysis.budget import judge_peak
 
-        measured = dataclasses.replace(measured, budgets=(judge_peak(measured, max_peak),))
+        measured = measured._replace(budgets=(judge_peak(measured, max_peak),))
     return _publish(measured, document, report, quiet=quiet)
+
+
+def _load_what_comes_later(*, document: bool) -> None:
+    units.format_size(2**20)
+    if document:
+        importlib.import_module("cmemrun.report.document")
 
 
 def _publish(run: Run, document: Output | None, report: Output | None, *, quiet: bool) -> int:

@@ -7,8 +7,8 @@ proc_pid_mountinfo(5)), never from the name of a distribution or a kernel.
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from cmemrun.errors import KernelTextError, NoGroup
 
@@ -24,8 +24,7 @@ class Layout(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """One mounted hierarchy.
 
     ``root`` is the group that ``point`` shows; ``controllers`` are v1's, a named
@@ -39,8 +38,7 @@ class Mount:
     read_only: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Hierarchy:
+class Hierarchy(NamedTuple):
     """What is mounted, and the group of the calling process in each.
 
     ``memberships`` maps a v1 controller, or ``""`` for v2, to the path of the

@@ -6,7 +6,6 @@ History of the format: names are added, none is renamed or given another meaning
 """
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from cmemrun.model import Budget, Limit, Run, Sample, Unlimited
@@ -37,8 +36,8 @@ def to_document(run: Run) -> dict[str, Any]:
             "signal": run.exit.signal,
             "timed_out": run.exit.timed_out,
         },
-        "environment": asdict(run.environment),
-        "method": asdict(run.method)
+        "environment": run.environment._asdict(),
+        "method": run.method._asdict()
         | {"group": unicode_text(run.method.group), "notes": list(run.method.notes)},
         "limits": {
             "max_bytes": _limit(run.limits.max_bytes),
@@ -53,7 +52,7 @@ def to_document(run: Run) -> dict[str, Any]:
         "peak_tasks": run.peaks.tasks,
         "at_peak": _sample(run.at_peak),
         "at_exit": _sample(run.at_exit),
-        "events": asdict(run.events),
+        "events": run.events._asdict(),
         "budgets": [_budget(budget) for budget in run.budgets],
         "stragglers": [
             {

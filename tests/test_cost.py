@@ -1,0 +1,122 @@
+"""What measuring costs, as ratios in one run: here alone, guests are no place for it."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cmemrun.backends import choose
+from cmemrun.kernel.hierarchy import detect
+from cmemrun.sampler import Sampler
+from tests.conftest import CMEMRUN, groups
+
+RUNEXEC = str(Path(sys.executable).with_name("runexec"))
+
+
+def seconds(command: list[str], cwd: Path) -> float:
+    started = time.perf_counter()
+    subprocess.run(
+        command, check=True, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    return time.perf_counter() - started
+
+
+@pytest.mark.slow
+def test_a_launch_costs_less_than_half_of_runexec(tmp_path: Path) -> None:
+    ours = [CMEMRUN, "--json", "run.json", "/bin/true"]
+    theirs = [RUNEXEC, "--no-container", "--output", "/dev/null", "--", "/bin/true"]
+    for command in (ours, theirs):
+        seconds(command, tmp_path)
+    pairs = [(seconds(ours, tmp_path), seconds(theirs, tmp_path)) for _ in range(15)]
+    mine, other = (statistics.median(times) for times in zip(*pairs, strict=True))
+    print(f"cmemrun {mine * 1000:.0f} ms, runexec {other * 1000:.0f} ms, {mine / other:.2f}")
+    assert mine < other / 2
+
+
+def test_a_full_sample_costs_less_than_60_microseconds() -> None:
+    adopted: list[str] = []
+    group = choose(detect(), adopted.append)
+    try:
+        times = []
+        for _ in range(20):
+            started = time.perf_counter()
+            for _ in range(100):
+                group.read(0.0)
+            times.append((time.perf_counter() - started) / 100)
+        print(f"one full sample: {statistics.median(times) * 1e6:.1f} µs")
+        assert statistics.median(times) < 60e-6
+    finally:
+        group.close()
+        assert group.remove()
+
+
+@pytest.mark.slow
+def test_less_than_one_percent_of_a_core_at_the_defaults() -> None:
+    before = groups()
+    with subprocess.Popen([CMEMRUN, "-q", "sleep", "100"]) as run:
+        process = psutil.Process(run.pid)
+        while not groups() - before:
+            time.sleep(0.05)
+        time.sleep(1.0)
+
+        def spent() -> float:
+            times = process.cpu_times()
+            return times.user + times.system
+
+        shares = []
+        for _ in range(3):
+            start, used = time.monotonic(), spent()
+            time.sleep(5)
+            shares.append((spent() - used) / (time.monotonic() - start))
+        run.terminate()
+    print(f"of a core: {', '.join(f'{share:.2%}' for share in shares)}")
+    assert statistics.median(shares) < 0.01
+
+
+def test_nothing_heavy_is_loaded_to_launch() -> None:
+    code = "import sys; import cmemrun.commands; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for module in ("psutil", "humanize", "rich", "json", "pydantic", "importlib.metadata"):
+        assert module not in loaded
+
+
+@pytest.mark.slow
+def test_memory_stays_flat(tmp_path: Path) -> None:
+    """At 1 ms for some seconds, the same number of samples as an hour has at the default."""
+
+    class Growing:
+        name, where, notes = "made up", "nowhere", []
+        reads = 0
+
+        def usage(self) -> int:
+            return 1
+
+        def read(self, elapsed_seconds: float) -> object:
+            from cmemrun.model import Sample
+
+            self.reads += 1
+            return Sample(elapsed_seconds, self.reads % 1000, anon_bytes=self.reads)
+
+        def peak(self) -> int | None:
+            return None
+
+        def close(self) -> None:
+            pass
+
+    sampler = Sampler(Growing(), refresh_seconds=0.001, probe=None)  # type: ignore[arg-type]
+    sampler.start()
+    time.sleep(3)
+    early = psutil.Process().memory_info().rss
+    time.sleep(6)
+    late = psutil.Process().memory_info().rss
+    sampler.stop()
+    assert sampler.sample_count > 4000
+    assert late - early < 2 * 2**20
+    assert os.getpid()
