@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,15 @@ class Result:
 
 
 Cmemrun = Callable[..., Result]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing is left out quietly: there a skip is a failure."""
+    report = yield
+    if report.skipped and os.environ.get("CMEMRUN_TEST_STRICT") == "1":
+        report.outcome = "failed"
+    return report
 
 
 def groups() -> set[str]:
