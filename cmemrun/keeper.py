@@ -42,7 +42,9 @@ class Keeper:
 
     def adopt(self, path: str) -> None:
         """Have this directory ended and removed; to be called before it is made."""
-        os.write(self._pipe, os.fsencode(path) + b"\0")
+        # Somebody killed it: then the launcher is alone with the clean-up.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._pipe, os.fsencode(path) + b"\0")
 
     def dismiss(self) -> None:
         """Let it do what is left to do and go."""

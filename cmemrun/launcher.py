@@ -11,12 +11,11 @@ import os
 import resource
 import signal
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from cmemrun.errors import CmemrunError, ProgramNotExecutable, ProgramNotFound
 from cmemrun.model import Exit
-from cmemrun.signals import Waiter, restore_for_program
 
 __all__ = ["Program", "original_environment"]
 
@@ -33,10 +32,14 @@ class Program:
         self,
         command: Sequence[str],
         *,
-        waiter: Waiter,
+        restore: Callable[[], None],
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Make its process; nothing is executed before ``open_gate``."""
+        """Make its process; nothing is executed before ``open_gate``.
+
+        ``restore`` is called there just before, to put back what of the
+        caller's signal dispositions and mask we have changed.
+        """
         if not command[0]:
             raise ProgramNotFound("there is no program ''", hint="name one")
         environment = os.environ if environment is None else environment
@@ -50,7 +53,7 @@ class Program:
         self.pid = os.fork()
         if self.pid == 0:
             _wait_and_execute(
-                waiting, failing, self._gate, self._paths, self.command, environment, waiter
+                waiting, failing, self._gate, self._paths, self.command, environment, restore
             )
         os.close(waiting)
         os.close(failing)
@@ -188,12 +191,12 @@ def _wait_and_execute(
     paths: Sequence[str],
     command: tuple[str, ...],
     environment: Mapping[str, str],
-    waiter: Waiter,
+    restore: Callable[[], None],
 ) -> NoReturn:
     try:
         os.close(gate)
         if os.read(waiting, 1) == b"!":
-            restore_for_program(waiter.mask, waiter.child_ignored)
+            restore()
             os.write(failing, _FAILURE.pack(*_execute(paths, command, environment)))
     finally:
         # Reached only where nothing was executed; never back into the caller's code.

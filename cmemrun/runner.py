@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cmemrun import __version__
 from cmemrun.backends import Group, choose
 from cmemrun.backends.base import CpuTime
-from cmemrun.errors import BadInput, KernelTextError, NoGroup
+from cmemrun.errors import BadInput, KernelTextError
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
 from cmemrun.launcher import Program
@@ -76,7 +76,7 @@ def measure(
     settings, waiter = settings or Settings(), waiter or Background()
     hierarchy = detect()
     with contextlib.ExitStack() as stack:
-        program = Program(command, waiter=waiter, environment=environment)
+        program = Program(command, restore=waiter.restore, environment=environment)
         stack.callback(program.abandon)
         keeper = stack.enter_context(Keeper())
         group = choose(hierarchy, keeper.adopt, parent=settings.parent)
@@ -134,7 +134,9 @@ def _run(
     if cpu is None:
         cpu = _waited_for(program)
         notes.append("CPU time is of the main process and the children it waited for")
-    run = Run(
+    if not group.remove():
+        notes.append(f"{group.where} could not be removed: what is in it cannot be killed")
+    return Run(
         command=program.command,
         started_at=started_at,
         wall_seconds=wall_seconds,
@@ -165,12 +167,6 @@ def _run(
         samples=sampler.samples(),
         stragglers=stragglers,
     )
-    if not group.remove():
-        raise NoGroup(
-            f"{group.where} still holds processes that cannot be killed",
-            hint="see what they wait for: cat /proc/PID/stack",
-        )
-    return run
 
 
 def _wait_for_end(program: Program, group: Group, waiter: Waiter, settings: Settings) -> bool:

@@ -13,12 +13,11 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from cmemrun.launcher import Program
+from cmemrun.launcher import Program
 
-__all__ = ["Background", "Foreground", "Waiter", "restore_for_program"]
+__all__ = ["Background", "Foreground", "Waiter"]
 
 RELAYED = frozenset(
     {
@@ -44,31 +43,17 @@ _SENT_BY_PROCESS = frozenset({0, -1, -6})
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def restore_for_program(mask: frozenset[signal.Signals], child_ignored: bool) -> None:
-    """In the child, before exec: dispositions and mask as the caller had set them.
-
-    Handlers go with exec, ignored signals stay ignored: so ``nohup`` holds.
-    """
-    for signum in _IGNORED_BY_PYTHON:
-        signal.signal(signum, signal.SIG_DFL)
-    if child_ignored:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
 class Waiter(Protocol):
     """Waits for a program, in the foreground of a terminal or in a caller's thread."""
-
-    mask: frozenset[signal.Signals]
-    """The signal mask that the program is to have."""
-
-    child_ignored: bool
-    """Whether the caller had SIGCHLD ignored."""
 
     interrupted: bool
     """Whether somebody asked to end (SIGINT, SIGTERM, SIGHUP or SIGQUIT) since the last look."""
 
-    def wait(self, program: "Program", seconds: float | None) -> None:
+    def restore(self) -> None:
+        """In the program's process, before it executes: dispositions and mask as we found them."""
+        ...
+
+    def wait(self, program: Program, seconds: float | None) -> None:
         """Return when something may have happened to the program, or the time is over."""
         ...
 
@@ -76,7 +61,7 @@ class Waiter(Protocol):
         """Wait after the program's end, shorter where somebody asks to end."""
         ...
 
-    def stopped(self, program: "Program") -> None:
+    def stopped(self, program: Program) -> None:
         """The program has been stopped: do what becomes us."""
         ...
 
@@ -90,18 +75,14 @@ class Foreground:
 
     def __init__(self) -> None:
         self.interrupted = False
-        self.mask: frozenset[signal.Signals] = frozenset()
-        self.child_ignored = False
+        self._mask: set[int] = set()
+        self._child_ignored = False
 
     def __enter__(self) -> "Foreground":
-        self.mask = frozenset(
-            signal.Signals(signum)
-            for signum in signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-            if signum in signal.valid_signals()
-        )
+        self._mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED))
         # Ignored, it would make the kernel reap the program and lose its status.
-        self.child_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
-        if self.child_ignored:
+        self._child_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+        if self._child_ignored:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return self
 
@@ -109,9 +90,16 @@ class Foreground:
         # Whoever pressed Ctrl-C while the program ended meant the program.
         while signal.sigtimedwait(RELAYED | _STOPS, 0):
             pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
-    def wait(self, program: "Program", seconds: float | None) -> None:
+    def restore(self) -> None:
+        """Undo what Python did at its start and what we did in ``__enter__``."""
+        _restore_what_python_ignores()
+        if self._child_ignored:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def wait(self, program: Program, seconds: float | None) -> None:
         """Sleep until a signal comes; pass it on if it was meant for the program."""
         info = self._next(seconds)
         if info is None or info.si_signo == signal.SIGCHLD:
@@ -124,7 +112,7 @@ class Foreground:
         """Sleep until a signal comes."""
         self._next(seconds)
 
-    def stopped(self, program: "Program") -> None:
+    def stopped(self, program: Program) -> None:
         """Stop as well, so that the shell gets its terminal back, until somebody continues us.
 
         Only where there is a terminal: elsewhere nobody would. The kernel
@@ -155,16 +143,12 @@ class Background:
     """For a caller's thread: no signal is touched."""
 
     interrupted = False
-    child_ignored = False
 
-    def __init__(self) -> None:
-        self.mask = frozenset(
-            signal.Signals(signum)
-            for signum in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-            if signum in signal.valid_signals()
-        )
+    def restore(self) -> None:
+        """Undo what Python did at its start."""
+        _restore_what_python_ignores()
 
-    def wait(self, program: "Program", seconds: float | None) -> None:
+    def wait(self, program: Program, seconds: float | None) -> None:
         """Wait for the program's end (pidfd_open(2), Linux 5.3; else look every 10 ms)."""
         try:
             handle = os.pidfd_open(program.pid)
@@ -183,8 +167,14 @@ class Background:
         """Sleep."""
         time.sleep(seconds)
 
-    def stopped(self, program: "Program") -> None:
+    def stopped(self, program: Program) -> None:
         """Whoever stopped it will continue it."""
+
+
+def _restore_what_python_ignores() -> None:
+    """Other handlers go with exec, and ignored signals stay ignored: so ``nohup`` holds."""
+    for signum in _IGNORED_BY_PYTHON:
+        signal.signal(signum, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

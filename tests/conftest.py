@@ -46,12 +46,21 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def groups() -> set[str]:
-    """Every group of ours on this machine."""
+    """Every group of ours on this machine, but for those that other people's runs have now."""
     found: set[str] = set()
     for mount in detect().mounts:
         for directory, names, _ in os.walk(mount.point):
             found.update(f"{directory}/{name}" for name in names if name.startswith("cmemrun-"))
-    return found
+    return {group for group in found if not _is_of_others(group)}
+
+
+def _is_of_others(group: str) -> bool:
+    launcher = group.rpartition("/")[2].split("-")[1]
+    try:
+        environment = Path(f"/proc/{launcher}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{_MARK}={os.environ.get(_MARK)}".encode() not in environment
 
 
 def processes(mark: str) -> dict[int, str]:

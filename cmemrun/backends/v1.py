@@ -123,9 +123,11 @@ def make(hierarchy: Hierarchy, parent: str | None, adopt: Adopt) -> V1Group:
             reasons.append(f"cannot make a group below {place}: {error.strerror}")
             continue
         _count_inner_groups(path)
-        beside = [hierarchy.v2 or hierarchy.v1("freezer"), hierarchy.v1("pids")]
-        made = [make_companion(hierarchy, one, name, adopt) for one in beside]
-        return V1Group(path, tuple(filter(None, made)))
+        killing = make_companion(hierarchy, hierarchy.v2, name, adopt) or make_companion(
+            hierarchy, hierarchy.v1("freezer"), name, adopt
+        )
+        counting = make_companion(hierarchy, hierarchy.v1("pids"), name, adopt)
+        return V1Group(path, tuple(filter(None, (killing, counting))))
     raise NoGroup("; ".join(reasons))
 
 

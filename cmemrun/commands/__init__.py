@@ -64,6 +64,10 @@ def main(arguments: Sequence[str]) -> int:
         return CmemrunError.exit_status
     except (KeyboardInterrupt, typer.Abort):
         return 130
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        say(f"the system refused: {what}", hint="cmemrun --debug tells what was tried")
+        return CmemrunError.exit_status
     return status if isinstance(status, int) else 0
 
 
