@@ -2,11 +2,15 @@
 
 import gc
 import os
+import signal
 import sys
 
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
+    # Until a program runs Ctrl-C just ends us, without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Nothing that loading makes is garbage: a twelfth of a launch went into
     # looking for it, and a seventh into taking it all apart at the end.
     gc.disable()

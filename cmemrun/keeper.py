@@ -68,6 +68,9 @@ def _keep(pipe: int) -> NoReturn:
     status = 1
     try:
         os.setsid()
+        # So that whoever ends all that is called cmemrun does not end this, too.
+        with contextlib.suppress(OSError), open("/proc/self/comm", "w") as comm:
+            comm.write("memkeeper")
         _close_all_but(pipe)
         os.chdir("/")
         for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):

@@ -46,7 +46,7 @@ class Program:
         self.command = tuple(command)
         self._paths = search(command[0], environment)
         self._status: int | None = None
-        self._stopped = False
+        self._stop_signal: int | None = None
         self.usage: resource.struct_rusage | None = None
         waiting, self._gate = os.pipe()
         self._failure, failing = os.pipe()
@@ -61,18 +61,13 @@ class Program:
     def open_gate(self) -> None:
         """Let it execute.
 
-        Raises ``ProgramNotFound`` or ``ProgramNotExecutable``, with the path
-        and the reason, where the kernel refuses.
+        Whether it could is known at its end: to wait for it here would be to
+        wait without hearing that it was stopped on the way.
         """
         gate, self._gate = self._gate, -1
         with contextlib.suppress(BrokenPipeError):  # it was killed while it waited
             os.write(gate, b"!")
         os.close(gate)
-        failure = os.read(self._failure, _FAILURE.size)
-        if len(failure) == _FAILURE.size:
-            number, index = _FAILURE.unpack(failure)
-            self._reap()
-            raise self._refusal(number, self._paths[index])
 
     def abandon(self) -> None:
         """End it where it stands, wherever that is; harmless after its end."""
@@ -89,18 +84,17 @@ class Program:
     def poll(self) -> bool:
         """Look for news of it; whether it has ended."""
         if self._status is None:
-            # Stops are reported once each, so the flag is set once each.
             pid, status, usage = os.wait4(self.pid, os.WNOHANG | os.WUNTRACED)
             if pid and os.WIFSTOPPED(status):
-                self._stopped = True
+                self._stop_signal = os.WSTOPSIG(status)
             elif pid:
                 self._status, self.usage = status, usage
         return self._status is not None
 
-    def take_stop(self) -> bool:
-        """Whether it has been stopped since this was last asked."""
-        stopped, self._stopped = self._stopped, False
-        return stopped
+    def take_stop(self) -> int | None:
+        """The signal that has stopped it since this was last asked; each stop is told once."""
+        signum, self._stop_signal = self._stop_signal, None
+        return signum
 
     def is_stopped(self) -> bool:
         """Whether it stands still right now."""
@@ -110,6 +104,12 @@ class Program:
                 return file.read().rpartition(b")")[2].split()[:1] == [b"T"]
         except OSError:
             return False
+
+    def process_group(self) -> int | None:
+        """The process group it is in; it may have made its own."""
+        with contextlib.suppress(ProcessLookupError):
+            return os.getpgid(self.pid)
+        return None
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -126,8 +126,16 @@ class Program:
                 os.kill(self.pid, signum)
 
     def ended(self, *, timed_out: bool) -> Exit:
-        """How it ended."""
+        """How it ended.
+
+        Raises ``ProgramNotFound`` or ``ProgramNotExecutable``, with the path
+        and the reason, where it was never executed.
+        """
         assert self._status is not None, "asked before its end"  # noqa: S101
+        failure = os.read(self._failure, _FAILURE.size)
+        if len(failure) == _FAILURE.size:
+            number, index = _FAILURE.unpack(failure)
+            raise self._refusal(number, self._paths[index])
         if os.WIFSIGNALED(self._status):
             return Exit(None, os.WTERMSIG(self._status), timed_out)
         return Exit(os.WEXITSTATUS(self._status), None, timed_out)
@@ -171,6 +179,8 @@ def original_environment() -> dict[str, str]:
         with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as file:
             if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
                 del environment["LC_CTYPE"]
+    # A nameless entry, which some shells leave, is one that Python cannot pass on.
+    environment.pop("", None)
     return environment
 
 
@@ -197,7 +207,10 @@ def _wait_and_execute(
         os.close(gate)
         if os.read(waiting, 1) == b"!":
             restore()
-            os.write(failing, _FAILURE.pack(*_execute(paths, command, environment)))
+            failure = _execute(paths, command, environment)
+            os.write(failing, _FAILURE.pack(*failure))
+    except BaseException:
+        os.write(failing, _FAILURE.pack(errno.EINVAL, 0))
     finally:
         # Reached only where nothing was executed; never back into the caller's code.
         os._exit(127)
@@ -207,7 +220,7 @@ def _execute(
     paths: Sequence[str], command: tuple[str, ...], environment: Mapping[str, str]
 ) -> tuple[int, int]:
     """Try the paths as execvp(3) does; the error to report and the index of its path."""
-    worst = (errno.ENOENT, len(paths) - 1)
+    worst, found = (errno.ENOENT, len(paths) - 1), False
     for index, path in enumerate(paths):
         try:
             os.execve(path, command, environment)
@@ -217,12 +230,14 @@ def _execute(
                 # shell and execvp(3) give it to /bin/sh.
                 with contextlib.suppress(OSError):
                     os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], environment)
-            if error.errno == errno.ENOENT and os.path.exists(path):
-                return errno.ENOENT, index
-            if error.errno not in _NOT_HERE | {errno.EACCES}:
-                return error.errno or errno.EIO, index
-            if worst[0] != errno.EACCES:
-                worst = (error.errno or errno.EIO, index)
+            number = error.errno or errno.EIO
+            if number not in _NOT_HERE | {errno.EACCES}:
+                return number, index
+            # The search goes on; what is told in the end is the first that was
+            # there: not executable, or with an interpreter that is not there.
+            if not found:
+                worst = (number, index)
+                found = number == errno.EACCES or os.path.exists(path)
     return worst
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from cmemrun import __version__
+from cmemrun import __version__, units
 from cmemrun.backends import Group, choose
 from cmemrun.backends.base import CpuTime
 from cmemrun.errors import BadInput, KernelTextError
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 # given this long before they count as having outlived the program.
 _SETTLE_SECONDS = 0.02
 _LOOK_SECONDS = 0.05
+
+# How far below the peak the sample at the peak may be without a word of it.
+_CLOSE_SHARE = 0.02
 
 
 class Settings(NamedTuple):
@@ -113,13 +116,17 @@ def _run(
     limits: Limits,
     hierarchy: Hierarchy,
 ) -> Run:
+    waiter.relatives = group.members
     started_at = datetime.now(UTC)
     sampler.start()
     program.open_gate()
     started = time.monotonic()
-    timed_out = _wait_for_end(program, group, waiter, settings)
+    timed_out, end_by = _wait_for_end(program, group, waiter, settings)
     wall_seconds = time.monotonic() - started
-    stragglers = _wait_for_others(group, waiter, linger=settings.linger)
+    end = program.ended(timed_out=timed_out)
+    stragglers = _wait_for_others(group, waiter, end_by if settings.linger else 0.0)
+    if stragglers and settings.linger and time.monotonic() >= end_by:
+        end = end._replace(timed_out=True)
     sampler.stop()
     sampler.final()
     if stragglers:
@@ -128,6 +135,15 @@ def _run(
     assert at_exit is not None and at_peak is not None  # noqa: S101 (start() took one)
     notes = list(group.notes)
     peak = _kernel_peak(group)
+    # The kernel's mark is updated without a lock and may miss a few pages
+    # (page_counter.c): what we saw charged was charged.
+    peak_bytes = max(peak or 0, sampler.highest_usage_bytes)
+    missing = peak_bytes - at_peak.usage_bytes
+    if missing > max(peak_bytes * _CLOSE_SHARE, resolution_bytes()):
+        notes.append(
+            f"no sample was closer to the peak than {units.format_size(missing)}:"
+            " the parts at peak are of that one"
+        )
     if sampler.failure is not None:
         notes.append(_explain(sampler.failure, at_exit.elapsed_seconds))
     cpu = group.cpu_time()
@@ -142,7 +158,7 @@ def _run(
         wall_seconds=wall_seconds,
         cpu_user_seconds=cpu.user_seconds,
         cpu_system_seconds=cpu.system_seconds,
-        exit=program.ended(timed_out=timed_out),
+        exit=end,
         environment=_environment(hierarchy),
         method=Method(
             backend=group.name,
@@ -157,9 +173,7 @@ def _run(
             notes=tuple(notes),
         ),
         limits=limits,
-        # The kernel's mark is updated without a lock and may miss a few pages
-        # (page_counter.c): what we saw charged was charged.
-        peak_bytes=max(peak or 0, sampler.highest_usage_bytes),
+        peak_bytes=peak_bytes,
         peaks=sampler.peaks,
         at_peak=at_peak,
         at_exit=at_exit,
@@ -169,35 +183,41 @@ def _run(
     )
 
 
-def _wait_for_end(program: Program, group: Group, waiter: Waiter, settings: Settings) -> bool:
-    """Until the main process has ended; whether our time limit ended it."""
+def _wait_for_end(
+    program: Program, group: Group, waiter: Waiter, settings: Settings
+) -> tuple[bool, float]:
+    """Until the main process has ended; whether our time limit ended it, and when all must be over.
+
+    The second is on the monotonic clock, infinite without a limit.
+    """
     timeout = math.inf if settings.timeout_seconds is None else settings.timeout_seconds
-    deadline, timed_out = time.monotonic() + timeout, False
+    end_by, timed_out = time.monotonic() + timeout, False
     while not program.poll():
-        if program.take_stop():
-            waiter.stopped(program)
+        stop = program.take_stop()
+        if stop is not None:
+            waiter.stopped(program, stop)
             continue
-        left = deadline - time.monotonic()
+        left = end_by - time.monotonic()
         if left > 0:
             waiter.wait(program, None if left == math.inf else left)
         elif not timed_out:
             log.debug("time limit pid=%d", program.pid)
-            timed_out, deadline = True, time.monotonic() + settings.grace_seconds
+            timed_out, end_by = True, time.monotonic() + settings.grace_seconds
             program.terminate()
         else:
             group.kill()
             program.kill()
-            deadline = time.monotonic() + _LOOK_SECONDS
-    return timed_out
+            waiter.wait(program, _LOOK_SECONDS)
+    return timed_out, end_by
 
 
-def _wait_for_others(group: Group, waiter: Waiter, *, linger: bool) -> tuple[Straggler, ...]:
-    """Until the group is empty, as long as that is worth waiting for; what is left in it."""
-    deadline = time.monotonic() + (math.inf if linger else _SETTLE_SECONDS)
-    wait, left = 0.0005, group.members()
+def _wait_for_others(group: Group, waiter: Waiter, end_by: float) -> tuple[Straggler, ...]:
+    """Wait a little, or until ``end_by``, for the group to be empty; what is left in it."""
     waiter.interrupted = False
+    deadline = max(time.monotonic() + _SETTLE_SECONDS, end_by)
+    wait, left = 0.0005, group.members()
     while left and time.monotonic() < deadline and not waiter.interrupted:
-        waiter.pause(wait)
+        waiter.pause(min(wait, deadline - time.monotonic()))
         wait, left = min(wait * 2, _LOOK_SECONDS), group.members()
     if not left:
         return ()

@@ -42,7 +42,7 @@ class Sampler:
         self._refresh_seconds = refresh_seconds
         self._adaptive = probe == AUTO_PROBE
         self.probe_seconds = _PROBE_FASTEST_SECONDS if isinstance(probe, str) else probe
-        self._series = Series(refresh_seconds)
+        self._series = Series()
         self._thread = threading.Thread(target=self._run, name="cmemrun-sampler", daemon=True)
         # A lock is the cheapest thing to wait for with a time limit: held until
         # stop() releases it.

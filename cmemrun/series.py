@@ -13,29 +13,31 @@ class Series:
     doubled whenever there are more than ``capacity`` of them.
     """
 
-    def __init__(self, span_seconds: float, capacity: int = 1024) -> None:
-        """``span_seconds`` is how fine to keep at best: the refresh."""
+    def __init__(self, span_seconds: float = 0.001, capacity: int = 1024) -> None:
+        """``span_seconds`` is how fine to keep at best."""
         self._span_seconds = span_seconds
         self._capacity = capacity
         self._spans: list[tuple[int, Sample, Sample]] = []
-        self.thinned = False
+        self._last: Sample | None = None
 
     def add(self, sample: Sample) -> None:
         """Keep a sample that is no older than the one before."""
+        self._last = sample
         self._put(sample, sample)
         if len(self._spans) > self._capacity:
             self._span_seconds *= 2
-            self.thinned = True
             spans, self._spans = self._spans, []
             for _, low, high in spans:
                 self._put(low, high)
 
     def samples(self) -> tuple[Sample, ...]:
-        """What was kept."""
+        """What was kept, and always the last one."""
         kept: list[Sample] = []
         for _, low, high in self._spans:
             pair = [low] if low is high else sorted((low, high), key=_when)
             kept.extend(pair)
+        if self._last is not None and kept[-1] is not self._last:
+            kept.append(self._last)
         return tuple(kept)
 
     def _put(self, low: Sample, high: Sample) -> None:

@@ -2,37 +2,25 @@
 
 The program shares our process group, session and terminal. What the terminal
 sends (Ctrl-C, Ctrl-Z, a new size) has reached it already; what somebody sends
-to us alone is passed on. We never act on a signal ourselves: we end when the
-program ends and stop when it stops.
+to us is passed on. We never act on a signal ourselves: we end when the program
+ends and stop when it stops.
 """
 
-import contextlib
-import errno
 import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from cmemrun.launcher import Program
 
-__all__ = ["Background", "Foreground", "Waiter"]
+__all__ = ["Background", "Foreground", "Waiter", "end_interrupted"]
 
-RELAYED = frozenset(
-    {
-        signal.SIGHUP,
-        signal.SIGINT,
-        signal.SIGQUIT,
-        signal.SIGTERM,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGWINCH,
-    }
-)
 _ENDINGS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
+_RELAYED = _ENDINGS | {signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH}
 _STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
-_WATCHED = RELAYED | _STOPS | {signal.SIGCHLD}
+_WATCHED = _RELAYED | _STOPS | {signal.SIGCHLD, signal.SIGCONT}
 
 # siginfo.si_code of a signal that a process sent: SI_USER, SI_QUEUE, SI_TKILL
 # (sigaction(2)). The terminal's have SI_KERNEL.
@@ -40,7 +28,7 @@ _SENT_BY_PROCESS = frozenset({0, -1, -6})
 
 # Python ignores these from its start on, so that writes fail with an error
 # instead; a program expects to find them as they were before.
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+_IGNORED_BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 
 
 class Waiter(Protocol):
@@ -48,6 +36,9 @@ class Waiter(Protocol):
 
     interrupted: bool
     """Whether somebody asked to end (SIGINT, SIGTERM, SIGHUP or SIGQUIT) since the last look."""
+
+    relatives: Callable[[], set[int]]
+    """The program's processes: what they send to their process group has reached the program."""
 
     def restore(self) -> None:
         """In the program's process, before it executes: dispositions and mask as we found them."""
@@ -61,8 +52,8 @@ class Waiter(Protocol):
         """Wait after the program's end, shorter where somebody asks to end."""
         ...
 
-    def stopped(self, program: Program) -> None:
-        """The program has been stopped: do what becomes us."""
+    def stopped(self, program: Program, signum: int) -> None:
+        """A signal has stopped the program: do what becomes us."""
         ...
 
 
@@ -75,11 +66,18 @@ class Foreground:
 
     def __init__(self) -> None:
         self.interrupted = False
+        self.interrupted_by_terminal = False
+        self.relatives: Callable[[], set[int]] = set
         self._mask: set[int] = set()
         self._child_ignored = False
+        self._endings: set[int] = set()
 
     def __enter__(self) -> "Foreground":
         self._mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED))
+        # Blocked, an ignored signal comes to us all the same (signal(7)).
+        self._endings = {
+            signum for signum in _ENDINGS if signal.getsignal(signum) is not signal.SIG_IGN
+        }
         # Ignored, it would make the kernel reap the program and lose its status.
         self._child_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
         if self._child_ignored:
@@ -88,54 +86,79 @@ class Foreground:
 
     def __exit__(self, *_: object) -> None:
         # Whoever pressed Ctrl-C while the program ended meant the program.
-        while signal.sigtimedwait(RELAYED | _STOPS, 0):
+        while self._take(_WATCHED - {signal.SIGCHLD}, 0):
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def restore(self) -> None:
         """Undo what Python did at its start and what we did in ``__enter__``."""
-        _restore_what_python_ignores()
+        _restore_dispositions()
         if self._child_ignored:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def wait(self, program: Program, seconds: float | None) -> None:
-        """Sleep until a signal comes; pass it on if it was meant for the program."""
-        info = self._next(seconds)
-        if info is None or info.si_signo == signal.SIGCHLD:
+        """Sleep until a signal comes; pass it on unless the program has had it, too."""
+        info = self._take(_WATCHED, seconds)
+        if info is None or info.si_signo in (signal.SIGCHLD, signal.SIGCONT):
             return
-        # What the program itself sent to its process group it has had already.
-        if info.si_code in _SENT_BY_PROCESS and info.si_pid != program.pid:
+        if info.si_code in _SENT_BY_PROCESS:
+            # To our process group, we take it, where one of its own sent it.
+            # Somebody else's signal to the group cannot be told from one to us.
+            had = info.si_pid == program.pid or info.si_pid in self.relatives()
+        else:
+            had = program.process_group() == os.getpgrp()
+        if not had:
             program.signal(signal.Signals(info.si_signo))
 
     def pause(self, seconds: float) -> None:
         """Sleep until a signal comes."""
-        self._next(seconds)
+        info = self._take(_WATCHED, seconds)
+        if info is not None and info.si_signo in _STOPS:
+            self._stop()
 
-    def stopped(self, program: Program) -> None:
+    def stopped(self, program: Program, signum: int) -> None:
         """Stop as well, so that the shell gets its terminal back, until somebody continues us.
 
-        Only where there is a terminal: elsewhere nobody would. The kernel
-        discards our SIGTSTP where no shell of this session could continue us
-        ("orphaned process group", setpgid(2)).
+        Only where a shell waits for us as a job in a terminal: elsewhere nobody
+        would continue us.
         """
-        with _terminal() as there:
-            if not there or signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL:
-                return
+        # SIGSTOP is also what debuggers and throttlers send, who continue only
+        # the program; a shell's "suspend" sends it in the foreground.
+        ours = {os.getpgrp(), program.process_group()}
+        if signum == signal.SIGSTOP and not (_is_job() and _foreground_group() in ours):
+            return
+        # The shell continues its job's process group; a program that made one
+        # of its own is not in it.
+        if self._stop() and program.is_stopped():
+            program.signal(signal.SIGCONT)
+
+    def _stop(self) -> bool:
+        """Stop until we are continued; whether we were.
+
+        The kernel discards our SIGTSTP where no shell of this session could
+        continue us ("orphaned process group", setpgid(2)).
+        """
+        if _foreground_group() is None or signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL:
+            return False
+        while signal.sigtimedwait({signal.SIGCONT}, 0):
+            pass
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
-        # The shell continues its job's process group; a program that made one
-        # of its own is not in it.
-        if program.is_stopped():
-            program.signal(signal.SIGCONT)
+        return signal.sigtimedwait({signal.SIGCONT}, 0) is not None
 
-    def _next(self, seconds: float | None) -> signal.struct_siginfo | None:
+    def _take(
+        self, signals: frozenset[signal.Signals], seconds: float | None
+    ) -> signal.struct_siginfo | None:
         if seconds is None:
-            info: signal.struct_siginfo | None = signal.sigwaitinfo(_WATCHED)
+            info: signal.struct_siginfo | None = signal.sigwaitinfo(signals)
         else:
-            info = signal.sigtimedwait(_WATCHED, max(0.0, seconds))
-        self.interrupted |= info is not None and info.si_signo in _ENDINGS
+            info = signal.sigtimedwait(signals, max(0.0, seconds))
+        if info is not None and info.si_signo in self._endings:
+            self.interrupted = True
+            if info.si_signo == signal.SIGINT and info.si_code not in _SENT_BY_PROCESS:
+                self.interrupted_by_terminal = True
         return info
 
 
@@ -144,17 +167,21 @@ class Background:
 
     interrupted = False
 
+    def __init__(self) -> None:
+        self.relatives: Callable[[], set[int]] = set
+
     def restore(self) -> None:
         """Undo what Python did at its start."""
-        _restore_what_python_ignores()
+        _restore_dispositions()
 
     def wait(self, program: Program, seconds: float | None) -> None:
-        """Wait for the program's end (pidfd_open(2), Linux 5.3; else look every 10 ms)."""
+        """Wait for the program's end, or look again after 10 ms where nobody can tell it."""
         try:
-            handle = os.pidfd_open(program.pid)
-        except OSError as error:
-            if error.errno == errno.ENOSYS:
-                time.sleep(0.01 if seconds is None else min(seconds, 0.01))
+            handle = os.pidfd_open(program.pid)  # Linux 5.3
+        except ProcessLookupError:
+            return
+        except OSError:
+            time.sleep(0.01 if seconds is None else min(seconds, 0.01))
             return
         try:
             poll = select.poll()
@@ -167,25 +194,44 @@ class Background:
         """Sleep."""
         time.sleep(seconds)
 
-    def stopped(self, program: Program) -> None:
+    def stopped(self, program: Program, signum: int) -> None:
         """Whoever stopped it will continue it."""
 
 
-def _restore_what_python_ignores() -> None:
-    """Other handlers go with exec, and ignored signals stay ignored: so ``nohup`` holds."""
-    for signum in _IGNORED_BY_PYTHON:
-        signal.signal(signum, signal.SIG_DFL)
+def end_interrupted() -> None:
+    """End by SIGINT, which a shell must see to end its script or loop, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    os.kill(os.getpid(), signal.SIGINT)
 
 
-@contextlib.contextmanager
-def _terminal() -> Iterator[bool]:
-    """Whether this session has a controlling terminal."""
+def _restore_dispositions() -> None:
+    """As exec would leave them, but before the mask is: no handler of ours runs in the child.
+
+    What was ignored before Python started stays ignored: so ``nohup`` holds.
+    """
+    for signum in signal.valid_signals():
+        if signum in _IGNORED_BY_PYTHON or callable(signal.getsignal(signum)):
+            signal.signal(signum, signal.SIG_DFL)
+
+
+def _is_job() -> bool:
+    """Whether our parent has put us into a process group of our own, as shells with jobs do."""
+    try:
+        return os.getpgid(os.getppid()) != os.getpgrp()
+    except ProcessLookupError:
+        return False
+
+
+def _foreground_group() -> int | None:
+    """The process group in the foreground of our controlling terminal, if there is one."""
     try:
         fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     except OSError:
-        yield False
-        return
+        return None
     try:
-        yield True
+        return os.tcgetpgrp(fd)
+    except OSError:
+        return None
     finally:
         os.close(fd)

@@ -40,6 +40,9 @@ _SIZE = re.compile(
 # The kernel counts pages in a signed 64-bit number of bytes.
 _MAX_BYTES = 2**63 - 1
 
+# Thirty years; some of the kernel's and Python's clocks end at a few hundred.
+_MAX_SECONDS = 1e9
+
 _SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -96,6 +99,8 @@ def parse_duration(text: str) -> float:
         seconds += float(part[1]) * _SECONDS[part[2]]
     if not text or end != len(text):
         raise BadInput(f"{text!r} is not a duration", hint=f"write {DURATION_EXAMPLES}")
+    if seconds > _MAX_SECONDS:
+        raise BadInput(f"{text!r} is longer than anybody waits", hint=f"write {DURATION_EXAMPLES}")
     return seconds
 
 

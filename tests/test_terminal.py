@@ -1,5 +1,7 @@
 """Job control in a real pseudo-terminal: with cmemrun everything is as without it."""
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -186,6 +188,68 @@ def test_a_new_size_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Pat
     shell.expect(r"got: (\d+) (\d+)")
     assert shell.match.groups() == ("1", "77")
     shell.expect_exact(PROMPT)
+
+
+def test_ctrl_c_ends_a_loop_of_the_shell(shell: pexpect.spawn) -> None:
+    for loop in (
+        f"for i in 1 2 3; do {CMEMRUN} -q sleep 2; echo next; done",
+        f"bash -c 'for i in 1 2 3; do {CMEMRUN} -q sleep 2; echo next; done'",
+    ):
+        shell.sendline(loop)
+        time.sleep(1.0)
+        shell.sendintr()
+        shell.expect_exact(PROMPT)
+        assert "next\r\n" not in shell.before
+        assert status(shell) == 130
+
+
+def test_ctrl_z_while_it_waits_for_what_lingers(shell: pexpect.spawn) -> None:
+    shell.sendline(f"{CMEMRUN} -q --linger wait sh -c 'sleep 1.5 & echo up'")
+    shell.expect_exact("up\r\n")
+    time.sleep(0.5)
+    shell.send("\x1a")
+    shell.expect_exact("Stopped")
+    shell.expect_exact(PROMPT)
+    shell.sendline("fg")
+    shell.expect_exact(PROMPT)
+    assert status(shell) == 0
+
+
+def test_a_stop_by_a_third_party_in_a_script(shell: pexpect.spawn, tmp_path: Path) -> None:
+    """As cpulimit does: whoever stopped the program continues the program, and not us."""
+    script = tmp_path / "script"
+    script.write_text(
+        f"{CMEMRUN} -q sh -c 'echo $$ > {tmp_path}/pid; sleep 1; :' & wait $!; echo over\n"
+    )
+    shell.sendline(f"sh {script}")
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.05)
+    time.sleep(0.2)
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGCONT)
+    shell.expect_exact("over\r\n")
+    shell.expect_exact(PROMPT)
+
+
+def test_a_terminal_of_our_own() -> None:
+    """As ``ssh -t host cmemrun bash``: we lead the session, and the program is not its leader."""
+    terminal = pexpect.spawn(CMEMRUN, ["-q", "bash", "--norc", "-i"], timeout=15, encoding="utf-8")
+    terminal.expect(r"[$#] ")
+    terminal.sendline("sleep 100")
+    time.sleep(0.3)
+    terminal.sendintr()
+    terminal.expect(r"[$#] ")
+    # The line is cut: the kernel tells the leader of the session, which tells the program.
+    terminal.close(force=False)
+    assert not terminal.isalive()
+    interrupted = pexpect.spawn(CMEMRUN, ["-q", "sleep", "100"], timeout=15)
+    time.sleep(0.7)
+    interrupted.sendintr()
+    interrupted.expect(pexpect.EOF)
+    interrupted.close()
+    assert interrupted.exitstatus == 130
 
 
 def test_a_killed_terminal_leaves_nothing(shell: pexpect.spawn) -> None:

@@ -13,6 +13,7 @@ from cmemrun.backends.base import Adopt, CpuTime
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, Mount
+from cmemrun.model import Limit
 
 __all__ = ["DirectoryGroup", "make_companion"]
 
@@ -25,6 +26,9 @@ _END_SECONDS = 10.0
 
 class DirectoryGroup:
     """The half of a Group that is the same in every hierarchy: to enter it and to end it."""
+
+    unlimited = "max"
+    """What is written for no limit."""
 
     def __init__(self, where: str, companions: tuple[str, ...], notes: tuple[str, ...]) -> None:
         """Open what the kernel offers; ``OSError`` where usage itself cannot be read."""
@@ -103,6 +107,14 @@ class DirectoryGroup:
         if file:
             self._files.append(file)
         return file
+
+    def _set_limit(self, name: str, value: Limit) -> None:
+        """Write ``--limit`` where this hierarchy has it."""
+        page_bytes = os.sysconf("SC_PAGESIZE")
+        if isinstance(value, int) and value < page_bytes:
+            # The kernel rounds down, and a limit of 0 kills whoever comes.
+            raise BadInput(f"--limit: {value} is less than a page", hint="write 512Mi for example")
+        self._set(name, str(value) if isinstance(value, int) else self.unlimited, option="--limit")
 
     def _set(self, name: str, value: str, *, option: str) -> None:
         """Write to one of our own files, for an option somebody gave."""

@@ -27,8 +27,6 @@ __all__ = [
     "remove",
 ]
 
-PREFIX = "cmemrun-"
-
 # How long the directory of a group stays busy after its last process has been
 # told to die: measured 0 to 4 ms, so the first looks come quickly.
 _FIRST_WAIT_SECONDS = 0.0005
@@ -37,7 +35,7 @@ _LONGEST_WAIT_SECONDS = 0.05
 
 def fresh_name() -> str:
     """A name for one run's directories; random, so that nobody can make it before us."""
-    return f"{PREFIX}{os.getpid()}-{os.urandom(6).hex()}"
+    return f"cmemrun-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def create(path: str) -> None:
@@ -70,7 +68,7 @@ def kill(paths: Sequence[str]) -> None:
     it is missing the groups are frozen first, so that nobody forks meanwhile:
     frozen processes die at once on v2, and after the thaw on v1.
     """
-    at_once = [path for path in paths if _offers(path, "cgroup.kill")]
+    at_once = [path for path in paths if os.path.exists(f"{path}/cgroup.kill")]
     for path in at_once:
         _write_if_there(f"{path}/cgroup.kill", "1")
     if not at_once:
@@ -121,10 +119,6 @@ def descendants(top: str) -> list[str]:
     for group in found:
         found.extend(children(group))
     return found[1:]
-
-
-def _offers(path: str, name: str) -> bool:
-    return os.path.exists(f"{path}/{name}")
 
 
 def _write_if_there(path: str, text: str) -> None:

@@ -19,6 +19,12 @@ log = logging.getLogger(__name__)
 _KEYS = (b"total_rss", b"total_cache", b"total_shmem", b"total_inactive_file", b"total_swap")
 
 
+_INNER_KILLS = (
+    "the program made groups of its own: on v1 an OOM kill in one that it has removed"
+    " again is seen only where a sample came in between"
+)
+
+
 class V1Group(DirectoryGroup):
     """One memory directory and its companions.
 
@@ -28,6 +34,7 @@ class V1Group(DirectoryGroup):
     """
 
     name = "cgroup-v1"
+    unlimited = "-1"
 
     def __init__(
         self, where: str, companions: tuple[str, ...] = (), notes: tuple[str, ...] = ()
@@ -77,8 +84,7 @@ class V1Group(DirectoryGroup):
                 "--oom-group: v1 has no group kill", hint="run without it, or where memory is on v2"
             )
         if wanted.max_bytes is not None:
-            value = wanted.max_bytes if isinstance(wanted.max_bytes, int) else -1
-            self._set("memory.limit_in_bytes", str(value), option="--limit")
+            self._set_limit("memory.limit_in_bytes", wanted.max_bytes)
         maximum = read_text(f"{self.where}/memory.limit_in_bytes")
         # "No limit" reads as the largest multiple of a page.
         page = os.sysconf("SC_PAGESIZE")
@@ -94,6 +100,8 @@ class V1Group(DirectoryGroup):
             return None
         own = self._oom.keyed().get(b"oom_kill")  # Linux 4.13
         if own is not None and has_inner_groups(self.where):
+            if _INNER_KILLS not in self.notes:
+                self.notes.append(_INNER_KILLS)
             for group in tree.descendants(self.where):
                 text = read_text(f"{group}/memory.oom_control")
                 if text:

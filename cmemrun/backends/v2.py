@@ -77,10 +77,7 @@ class V2Group(DirectoryGroup):
 
     def limit(self, wanted: Limits) -> Limits:
         if wanted.max_bytes is not None:
-            value = wanted.max_bytes
-            self._set(
-                "memory.max", str(value if isinstance(value, int) else "max"), option="--limit"
-            )
+            self._set_limit("memory.max", wanted.max_bytes)
         if wanted.oom_group:
             self._set("memory.oom.group", "1", option="--oom-group")
         maximum = read_text(f"{self.where}/memory.max")

@@ -6,6 +6,7 @@ included, means ``run``, so a program called ``report`` is ``cmemrun -- report``
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,6 +69,12 @@ def main(arguments: Sequence[str]) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         say(f"the system refused: {what}", hint="cmemrun --debug tells what was tried")
         return CmemrunError.exit_status
+    except Exception as error:
+        # Never Python's own status 1, which would be taken for the program's.
+        say(f"a defect in cmemrun: {error!r}", hint="please report it with what --debug tells")
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return CmemrunError.exit_status
     return status if isinstance(status, int) else 0
 
 
@@ -76,7 +83,8 @@ def _in_one_line(error: TyperException) -> str:
     option = getattr(error, "param", None)
     if option is not None and error.message:
         name = option.opts[0] if option.opts and option.opts[0].startswith("-") else None
-        return f"{name}: {error.message}" if name else error.message
+        message = error.message.rstrip(".")
+        return f"{name}: {message}" if name else message
     text = error.format_message().rstrip(".")
     return text[:1].lower() + text[1:]
 

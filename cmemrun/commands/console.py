@@ -2,10 +2,23 @@
 
 import contextlib
 import os
+import select
 
 from cmemrun.report.text import printable
 
-__all__ = ["colour", "log_everything", "reserve_standard_streams", "say", "show"]
+__all__ = [
+    "closed_at_start",
+    "colour",
+    "log_everything",
+    "reserve_standard_streams",
+    "say",
+    "show",
+    "write_all",
+]
+
+
+closed_at_start: set[int] = set()
+"""Standard streams that were closed when we came, and whose places we have filled."""
 
 
 def say(message: str, *, hint: str | None = None) -> None:
@@ -15,10 +28,18 @@ def say(message: str, *, hint: str | None = None) -> None:
 
 def show(text: str) -> None:
     """Write to standard error, past any buffer; a reader who has gone is no failure."""
-    left = memoryview(text.encode("utf-8", "backslashreplace"))
     with contextlib.suppress(OSError):
-        while left:
-            left = left[os.write(2, left) :]
+        write_all(2, text)
+
+
+def write_all(fd: int, text: str) -> None:
+    """Write a whole text to a descriptor, one that somebody made non-blocking included."""
+    left = memoryview(text.encode("utf-8", "backslashreplace"))
+    while left:
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:
+            select.select([], [fd], [])
 
 
 def colour() -> bool:
@@ -51,3 +72,4 @@ def reserve_standard_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+            closed_at_start.add(fd)

@@ -11,10 +11,12 @@ import errno
 import fcntl
 import os
 import re
+import signal
 import stat
 from collections.abc import Iterator
 from typing import Protocol
 
+from cmemrun.commands.console import closed_at_start, write_all
 from cmemrun.errors import BadInput, OutputError
 
 __all__ = ["Output", "open_output"]
@@ -32,6 +34,9 @@ _NOT_REPLACEABLE = frozenset({errno.EBUSY, errno.EPERM, errno.EACCES, errno.EXDE
 class Output(Protocol):
     """Something that a text can be written to, once."""
 
+    identity: tuple[object, ...] | None
+    """What tells it from other outputs; ``None`` where any number may share it."""
+
     def write(self, text: str) -> None:
         """Write it all; ``OutputError`` where that fails."""
         ...
@@ -46,6 +51,8 @@ def open_output(option: str, path: str) -> Output:
         descriptor = _descriptor(path)
         if descriptor is not None:
             return _Descriptor(option, path, descriptor)
+        if not path or path.endswith("/"):
+            raise IsADirectoryError(errno.EISDIR, "it names no file")
         target = _resolve(option, path)
         try:
             mode = os.stat(target).st_mode
@@ -53,6 +60,8 @@ def open_output(option: str, path: str) -> Output:
             return _Replaced(option, target, exists=False)
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if stat.S_ISSOCK(mode):
+            raise OSError(errno.ENXIO, "it is a socket")
         if not os.access(target, os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if stat.S_ISREG(mode):
@@ -66,17 +75,16 @@ class _Descriptor:
 
     def __init__(self, option: str, path: str, descriptor: int) -> None:
         self._option, self._path = option, path
-        # The copy is not inherited; nor shall the program hold what was opened
-        # for us alone.
+        if descriptor in closed_at_start:
+            raise OSError(errno.EBADF, "it is closed")
         self._fd = os.dup(descriptor)
+        self.identity = _identity(os.fstat(self._fd))
         if fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise PermissionError(errno.EBADF, "it is open for reading only")
-        if descriptor > 2:
-            os.set_inheritable(descriptor, False)
 
     def write(self, text: str) -> None:
         with _explained(self._option, self._path):
-            _write_all(self._fd, text)
+            write_all(self._fd, text)
 
 
 class _InPlace:
@@ -84,12 +92,13 @@ class _InPlace:
 
     def __init__(self, option: str, path: str) -> None:
         self._option, self._path = option, path
+        self.identity = _identity(os.stat(path))
 
     def write(self, text: str) -> None:
         with _explained(self._option, self._path):
             fd = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NOCTTY)
             try:
-                _write_all(fd, text)
+                write_all(fd, text)
             finally:
                 os.close(fd)
 
@@ -102,15 +111,18 @@ class _Replaced:
         directory, self._name = os.path.split(os.path.abspath(path))
         # Held, so that nobody can put another directory in its place meanwhile.
         self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        self.identity = _identity(os.stat(path if exists else self._directory))
+        if not exists:
+            self.identity = (*(self.identity or ()), self._name)
         fd, beside = self._new_file()
         os.close(fd)
         self._discard(beside)
 
     def write(self, text: str) -> None:
-        with _explained(self._option, self._path):
+        with _explained(self._option, self._path), _uninterrupted():
             fd, beside = self._new_file()
             try:
-                _write_all(fd, text)
+                write_all(fd, text)
                 os.fsync(fd)
                 self._put_in_place(fd, beside)
             except OSError as error:
@@ -128,7 +140,7 @@ class _Replaced:
         except OSError as error:
             if error.errno not in _NO_NAMELESS_FILES:
                 raise
-        beside = f".{self._name[:200]}.{os.urandom(6).hex()}"
+        beside = _fresh_name()
         return self._open(beside, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW), beside
 
     def _open(self, name: str, flags: int) -> int:
@@ -141,7 +153,12 @@ class _Replaced:
                 os.fchmod(fd, stat.S_IMODE(before.st_mode))
                 os.fchown(fd, before.st_uid, before.st_gid)
         if beside is None:
-            beside = f".{self._name[:200]}.{os.urandom(6).hex()}"
+            if not self._exists:
+                # In one step: nobody ever sees another name of it.
+                with contextlib.suppress(FileExistsError):
+                    self._link(fd, self._name)
+                    return
+            beside = _fresh_name()
             self._link(fd, beside)
         try:
             os.rename(beside, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
@@ -194,10 +211,24 @@ def _resolve(option: str, path: str) -> str:
     return os.path.realpath(path)
 
 
-def _write_all(fd: int, text: str) -> None:
-    left = memoryview(text.encode("utf-8", "backslashreplace"))
-    while left:
-        left = left[os.write(fd, left) :]
+def _identity(found: os.stat_result) -> tuple[object, ...] | None:
+    return None if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
+
+
+def _fresh_name() -> str:
+    return f".cmemrun-{os.urandom(8).hex()}"
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold signals back that would end us, for as long as a file takes to write."""
+    mask = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+    )
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 from collections.abc import Callable
 from enum import Enum
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from cmemrun.model import Limits, Run
 from cmemrun.report import terminal
 from cmemrun.runner import Settings, measure
 from cmemrun.sampler import AUTO_PROBE, Probe
-from cmemrun.signals import Foreground
+from cmemrun.signals import Foreground, end_interrupted
 
 __all__ = ["run"]
 
@@ -230,9 +231,9 @@ def run(
     if debug:
         log_everything()
 
-    document = open_output("--json", json) if json else None
-    report = open_output("--output", output) if output else None
-    if json and output and os.path.abspath(json) == os.path.abspath(output):
+    document = open_output("--json", json) if json is not None else None
+    report = open_output("--output", output) if output is not None else None
+    if document and report and document.identity == report.identity is not None:
         raise BadInput(
             f"--json and --output both name {json!r}", hint="give each a file of its own"
         )
@@ -257,7 +258,17 @@ def run(
         from cmemrun.analysis.budget import judge_peak
 
         measured = measured._replace(budgets=(judge_peak(measured, max_peak),))
-    return _publish(measured, document, report, quiet=quiet)
+    status = _publish(measured, document, report, quiet=quiet)
+    # Whoever presses Ctrl-C in a loop of a shell means the loop; the shell ends
+    # it when it sees us end by the signal, which to it has the same status.
+    # Without a shell (we lead the session) nobody looks.
+    if (
+        measured.exit.signal == signal.SIGINT
+        and waiter.interrupted_by_terminal
+        and os.getsid(0) != os.getpid()
+    ):
+        end_interrupted()
+    return status
 
 
 def _load_what_comes_later(*, document: bool) -> None:

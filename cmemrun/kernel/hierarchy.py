@@ -35,7 +35,6 @@ class Mount(NamedTuple):
     root: str
     version: int
     controllers: frozenset[str]
-    read_only: bool
 
 
 class Hierarchy(NamedTuple):
@@ -134,7 +133,6 @@ def parse_mounts(text: bytes, root: str = "") -> tuple[Mount, ...]:
             root=_unescape(words[3]),
             version=version,
             controllers=options - {"rw", "ro"} if version == 1 else frozenset(),
-            read_only=b"ro" in words[5].split(b",") or "ro" in options,
         )
     return tuple(found.values())
 

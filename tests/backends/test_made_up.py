@@ -145,7 +145,7 @@ def test_a_limit_the_kernel_has_no_file_for(tmp_path: Path) -> None:
 
 
 def unified(tmp_path: Path, own: str) -> Hierarchy:
-    mount = Mount(str(tmp_path), "/", 2, frozenset(), False)
+    mount = Mount(str(tmp_path), "/", 2, frozenset())
     return Hierarchy((mount,), {"": own})
 
 
@@ -180,6 +180,6 @@ def test_parents(tmp_path: Path) -> None:
     for parent in ("/mine", f"{tmp_path}/mine", f"{tmp_path}/mine/../mine"):
         with pytest.raises(NoGroup, match=f"{tmp_path}/mine has no memory controller"):
             choose(hierarchy, lambda _: None, parent=parent)
-    named = Mount(os.fspath(tmp_path), "/", 1, frozenset({"name=systemd"}), False)
+    named = Mount(os.fspath(tmp_path), "/", 1, frozenset({"name=systemd"}))
     with pytest.raises(BadInput, match="without the memory controller"):
         choose(Hierarchy((named,), {}), lambda _: None, parent=f"{tmp_path}/mine")

@@ -1,7 +1,9 @@
 """Outputs: tried before the program, complete or as before, and never over what is not ours."""
 
+import contextlib
 import json
 import os
+import socket
 import stat
 import subprocess
 import threading
@@ -79,7 +81,20 @@ def test_a_failure_leaves_the_old_file(
 
 
 def test_a_bad_path_costs_nothing(tmp_path: Path) -> None:
-    for path in ("/no/such/directory/x", str(tmp_path), "/proc/x", "/dev/fd/99", "/dev/null/x"):
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "socket"))
+    listening.close()
+    for path in (
+        "",
+        f"{tmp_path}/new/",
+        f"{tmp_path}/socket",
+        f"{tmp_path}/{'é' * 200}",
+        "/no/such/directory/x",
+        str(tmp_path),
+        "/proc/x",
+        "/dev/fd/99",
+        "/dev/null/x",
+    ):
         with pytest.raises(OutputError, match="--json: cannot write"):
             open_output("--json", path)
     reading = os.open(os.devnull, os.O_RDONLY)
@@ -100,10 +115,8 @@ def test_a_fifo_a_device_and_a_descriptor(tmp_path: Path) -> None:
     reader.join()
     assert got == ["through"]
     reading, writing = os.pipe()
-    os.set_inheritable(writing, True)
     open_output("--json", f"/dev/fd/{writing}").write("piped")
     assert os.read(reading, 99) == b"piped"
-    assert not os.get_inheritable(writing)
     os.close(reading)
     os.close(writing)
 
@@ -164,6 +177,60 @@ def test_process_substitution_and_redirection(tmp_path: Path) -> None:
     subprocess.run(["bash", "-c", script], check=True)
     first, rest = (tmp_path / "b").read_text().split("\n", 1)
     assert first == "hi" and json.loads(rest)["schema"] == 1
+
+
+def test_the_longest_name_there_is(tmp_path: Path, way: str) -> None:
+    path = tmp_path / ("é" * 127)
+    open_output("--json", str(path)).write("new")
+    open_output("--json", str(path)).write("newer")
+    assert path.read_text() == "newer" and names(tmp_path) == [path.name]
+
+
+def test_two_outputs_are_two(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    (tmp_path / "b").symlink_to("a")
+
+    def status(*arguments: str) -> int:
+        done = subprocess.run(
+            [CMEMRUN, *arguments, "true"], cwd=tmp_path, capture_output=True, check=False
+        )
+        return done.returncode
+
+    assert status("--json", "a", "-o", "b") == 125
+    assert status("--json", "c", "-o", "./c") == 125
+    assert status("--json", "-", "-o", "/dev/stdout") == 125
+    assert status("--json", "/dev/null", "-o", "/dev/null") == 0
+    assert status("--json", "c", "-o", "d") == 0
+
+
+def test_a_closed_output_is_refused_before_the_start(tmp_path: Path) -> None:
+    script = f"{CMEMRUN} --json - touch {tmp_path}/ran >&-"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 125 and "it is closed" in done.stderr
+    assert names(tmp_path) == []
+
+
+def test_a_pipe_that_does_not_wait(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    got: list[bytes] = []
+
+    def read() -> None:
+        while part := os.read(reading, 4096):
+            got.append(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    open_output("--json", f"/dev/fd/{writing}").write("x" * 1_000_000)
+    # The output has a copy of its own, as every run in one process may have.
+    os.close(writing)
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            if fd != reading and os.path.sameopenfile(fd, reading):
+                os.close(fd)
+    reader.join(10)
+    assert sum(map(len, got)) == 1_000_000
+    os.close(reading)
 
 
 def test_a_full_disk_loses_neither_status_nor_report() -> None:

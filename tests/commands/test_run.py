@@ -89,6 +89,8 @@ def test_version_help_and_completion() -> None:
         (["--limit", "0"], ["--limit", "'0'", "512Mi"]),
         (["--max-peak", "lots"], ["--max-peak", "'lots'", "512Mi"]),
         (["--timeout", "soon"], ["--timeout", "'soon'", "400ms"]),
+        (["--timeout", "99999999999h"], ["--timeout", "99999999999h", "400ms"]),
+        (["--limit", "100"], ["--limit", "100", "512Mi"]),
         (["--grace", "5"], ["--grace", "'5'", "400ms"]),
         (["--linger", "maybe"], ["--linger", "'maybe'", "wait"]),
         (["--parent", "mine"], ["--parent", "'mine'", "/sys/fs/cgroup/mine"]),
@@ -172,6 +174,12 @@ def test_path_is_searched_as_execvp_does(
     assert cmemrun("tool").status == 126
     make_program(tmp_path / "b", "tool")
     assert cmemrun("tool", "x").stdout == f"me {tmp_path}/b/tool x\n"
+    # A bad interpreter early on the way does not end it either.
+    make_program(tmp_path / "a", "tool", "#!/no/such/interpreter\n")
+    assert cmemrun("tool", "x").stdout == f"me {tmp_path}/b/tool x\n"
+    (tmp_path / "b/tool").unlink()
+    refused = cmemrun("tool")
+    assert refused.status == 126 and f"{tmp_path}/a/tool" in refused.stderr
     # A script that does not say whose it is goes to /bin/sh, as from every shell.
     make_program(tmp_path / "b", "tool", "echo plain $1\n")
     assert cmemrun("tool", "x").stdout == "plain x\n"
@@ -258,6 +266,36 @@ def test_signals_to_us_reach_the_program(signum: signal.Signals) -> None:
         run.send_signal(signum)
         assert run.stdout.read() == f"got {name}\n"
         assert run.wait(10) == 5
+
+
+def test_what_the_programs_own_family_sends_is_not_sent_twice(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    script = f"trap 'echo usr1 >> {seen}' USR1; sh -c 'kill -USR1 0; :'; sleep 0.5; :"
+    for prefix in ([], [CMEMRUN, "-q"]):
+        seen.write_text("")
+        # The shell in between is there to be hit, too.
+        subprocess.run(
+            ["setsid", "-w", *prefix, "bash", "-c", f"trap : USR1; {script}"], check=False
+        )
+        assert seen.read_text() == "usr1\n"
+
+
+def test_a_defect_is_not_taken_for_the_programs_failure() -> None:
+    code = (
+        "import sys; from cmemrun.commands import main;"
+        "sys.modules['cmemrun.commands.run'].measure = lambda *a, **k: 1 / 0;"
+        "sys.exit(main(['true']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert done.stderr.count("\n") == 1 and "ZeroDivisionError" in done.stderr
+
+
+def test_a_nameless_entry_of_the_environment(cmemrun: Cmemrun) -> None:
+    done = subprocess.run(
+        ["env", "--", "=x", CMEMRUN, "-q", "echo", "hi"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
 
 
 def test_a_stop_and_a_continue_without_a_terminal(cmemrun: Cmemrun) -> None:

@@ -76,6 +76,15 @@ def test_a_time_limit_on_a_stopped_program(cmemrun: Load) -> None:
     assert run.status == 124
 
 
+def test_a_time_limit_on_what_lingers(cmemrun: Load) -> None:
+    started = time.monotonic()
+    run = cmemrun("--timeout", "1s", "--linger", "wait", "sh", "-c", "sleep 100 > /dev/null 2>&1 &")
+    assert run.status == 124
+    assert run["exit"] == {"status": 124, "code": 0, "signal": None, "timed_out": True}
+    assert len(run["stragglers"]) == 1
+    assert time.monotonic() - started < 30
+
+
 def test_what_lingers_is_waited_for(cmemrun: Load) -> None:
     run = cmemrun("--linger", "wait", "sh", "-c", "sleep 1 > /dev/null 2>&1 &")
     assert run.status == 0
@@ -157,6 +166,16 @@ def test_the_keeper_holds_none_of_our_files(mark: str) -> None:
         assert os.readlink(f"/proc/{keeper}/cwd") == "/"
         run.terminate()
         assert run.wait(10) == 143
+
+
+def test_killing_all_that_is_called_cmemrun(mark: str) -> None:
+    before = groups()
+    with subprocess.Popen([CMEMRUN, "-q", "sleep", "100"]) as run:
+        wait_for_group(before)
+        for pid in processes(mark):
+            if Path(f"/proc/{pid}/comm").read_text() == "cmemrun\n":
+                os.kill(pid, signal.SIGKILL)
+        assert run.wait(10) == -signal.SIGKILL
 
 
 def test_a_dead_keeper_is_no_harm(mark: str) -> None:
