@@ -15,6 +15,7 @@ import time
 from typing import NoReturn
 
 from cmemrun.backends import tree
+from cmemrun.model import Identity
 
 __all__ = ["Keeper"]
 
@@ -46,6 +47,12 @@ class Keeper:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._pipe, os.fsencode(path) + b"\0")
 
+    def watch(self, processes: set[Identity]) -> None:
+        """Have these processes ended, and not those told before."""
+        told = " ".join(f"{process.pid}:{process.start_ticks}" for process in processes)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._pipe, b"=" + told.encode() + b"\0")
+
     def dismiss(self) -> None:
         """Let it do what is left to do and go."""
         os.close(self._pipe)
@@ -76,14 +83,32 @@ def _keep(pipe: int) -> NoReturn:
         for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        paths: list[str] = []
+        processes: list[Identity] = []
         told = b""
         while part := _read(pipe):
-            told += part
-        paths = [os.fsdecode(path) for path in told.split(b"\0") if path]
+            *messages, told = (told + part).split(b"\0")
+            for message in messages:
+                if message.startswith(b"="):
+                    pairs = [word.split(b":") for word in message[1:].split()]
+                    processes = [Identity(int(pid), int(start)) for pid, start in pairs]
+                else:
+                    paths.append(os.fsdecode(message))
+        if processes:
+            _end(processes)
         status = 0 if tree.end(paths, _PERSIST_SECONDS) else 1
     finally:
         # Not sys.exit: buffers and exit handlers copied by the fork are the launcher's.
         os._exit(status)
+
+
+def _end(processes: list[Identity]) -> None:
+    from cmemrun.kernel.process import is_alive
+
+    for process in processes:
+        if is_alive(process):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, signal.SIGKILL)
 
 
 def _read(pipe: int) -> bytes:

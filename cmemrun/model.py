@@ -17,6 +17,7 @@ __all__ = [
     "Environment",
     "Events",
     "Exit",
+    "Identity",
     "Limit",
     "Limits",
     "Method",
@@ -124,6 +125,14 @@ class Exit(NamedTuple):
         return self.status == 0
 
 
+class Identity(NamedTuple):
+    """A process that cannot be mistaken for a later one with its number."""
+
+    pid: int
+    start_ticks: int
+    """When it started, in clock ticks since boot (``/proc/PID/stat``, field 22)."""
+
+
 class Straggler(NamedTuple):
     """A process that outlived the main process."""
 
@@ -196,6 +205,7 @@ class Run(NamedTuple):
     method: Method
     limits: Limits
     peak_bytes: int
+    upper_bound_bytes: int | None
     peaks: Peaks
     at_peak: Sample
     at_exit: Sample

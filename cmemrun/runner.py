@@ -5,7 +5,6 @@ import errno
 import logging
 import math
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +42,8 @@ class Settings(NamedTuple):
     sampler choose, ``None`` for none. ``timeout_seconds``: after which the main
     process gets SIGTERM, and ``grace_seconds`` later the whole group SIGKILL.
     ``linger``: wait for what outlives the main process instead of ending it.
-    ``parent``: the group to work below.
+    ``parent``: the group to work below. ``backend`` and ``require``: see
+    ``backends.choose``.
     """
 
     refresh_seconds: float = 0.5
@@ -53,6 +53,8 @@ class Settings(NamedTuple):
     grace_seconds: float = 5.0
     linger: bool = False
     parent: str | None = None
+    backend: str = "auto"
+    require: str | None = None
 
 
 def measure(
@@ -82,7 +84,13 @@ def measure(
         program = Program(command, restore=waiter.restore, environment=environment)
         stack.callback(program.abandon)
         keeper = stack.enter_context(Keeper())
-        group = choose(hierarchy, keeper.adopt, parent=settings.parent)
+        group = choose(
+            hierarchy,
+            keeper,
+            parent=settings.parent,
+            backend=settings.backend,
+            require=settings.require,
+        )
         stack.callback(group.remove)
         limits = group.limit(settings.limits)
         with _aside(meanwhile):
@@ -137,9 +145,14 @@ def _run(
     peak = _kernel_peak(group)
     # The kernel's mark is updated without a lock and may miss a few pages
     # (page_counter.c): what we saw charged was charged.
-    peak_bytes = max(peak or 0, sampler.highest_usage_bytes)
+    highest = max(sampler.highest_usage_bytes, group.high_water_bytes(program.usage))
+    peak_bytes = max(peak or 0, highest)
+    upper_bound_bytes = group.upper_bound_bytes()
+    if upper_bound_bytes is not None and upper_bound_bytes < peak_bytes:
+        notes.append("the group we are in gave memory back meanwhile: there is no upper bound")
+        upper_bound_bytes = None
     missing = peak_bytes - at_peak.usage_bytes
-    if missing > max(peak_bytes * _CLOSE_SHARE, resolution_bytes()):
+    if missing > max(peak_bytes * _CLOSE_SHARE, group.resolution_bytes):
         notes.append(
             f"no sample was closer to the peak than {units.format_size(missing)}:"
             " the parts at peak are of that one"
@@ -165,7 +178,7 @@ def _run(
             group=group.where,
             peak_source="sampled" if peak is None else "kernel",
             lower_bound=peak is None,
-            resolution_bytes=resolution_bytes(),
+            resolution_bytes=group.resolution_bytes,
             refresh_seconds=settings.refresh_seconds,
             probe_seconds=sampler.probe_seconds,
             sample_count=sampler.sample_count,
@@ -174,6 +187,7 @@ def _run(
         ),
         limits=limits,
         peak_bytes=peak_bytes,
+        upper_bound_bytes=upper_bound_bytes,
         peaks=sampler.peaks,
         at_peak=at_peak,
         at_exit=at_exit,
@@ -241,20 +255,6 @@ def _explain(failure: Exception, elapsed_seconds: float) -> str:
 def _waited_for(program: Program) -> CpuTime:
     usage = program.usage
     return CpuTime(usage.ru_utime, usage.ru_stime) if usage else CpuTime(0.0, 0.0)
-
-
-def resolution_bytes() -> int:
-    """How much too high the kernel's own counters may be.
-
-    It charges in batches and keeps the rest for later, on every CPU: 64 pages
-    since Linux 6.1 (``MEMCG_CHARGE_BATCH``, commit 1813e51eece0), 32 before. No
-    file tells. Distributions took that commit back to older kernels, Red Hat
-    to its 5.14, so between those two the larger one is the safe answer.
-    """
-    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    old = version is not None and (int(version[1]), int(version[2])) < (5, 14)
-    batch_pages = 32 if old else 64
-    return batch_pages * os.sysconf("SC_PAGESIZE") * os.sysconf("SC_NPROCESSORS_ONLN")
 
 
 def _environment(hierarchy: Hierarchy) -> Environment:

@@ -23,7 +23,6 @@ Probe = float | Literal["auto"] | None
 # that sleeps in a virtual machine, so no fixed interval is right for both.
 _PROBE_SHARE = 0.005
 _PROBE_FASTEST_SECONDS = 0.002
-_PROBE_SLOWEST_SECONDS = 0.010
 # While nothing changes at all; a spike of 20 ms must not fall between two looks.
 _PROBE_STILL_SECONDS = 0.016
 _COST_WEIGHT = 0.1
@@ -110,7 +109,9 @@ class Sampler:
                     if self._adaptive:
                         before, spent = spent, time.thread_time()
                         cost += _COST_WEIGHT * (spent - before - cost)
-                        self.probe_seconds = _PROBE_STILL_SECONDS if still else _interval(cost)
+                        slowest = self._source.slowest_probe_seconds
+                        interval = min(max(cost / _PROBE_SHARE, _PROBE_FASTEST_SECONDS), slowest)
+                        self.probe_seconds = max(interval, _PROBE_STILL_SECONDS if still else 0)
         except (OSError, KernelTextError) as error:
             self._fail(error)
 
@@ -150,11 +151,6 @@ class Sampler:
         # The group is gone or speaks in riddles: what was read before stays true.
         log.debug("sampling ended error=%r", error)
         self.failure = error
-
-
-def _interval(cost_seconds: float) -> float:
-    """How often to look, where one look costs so much."""
-    return min(max(cost_seconds / _PROBE_SHARE, _PROBE_FASTEST_SECONDS), _PROBE_SLOWEST_SECONDS)
 
 
 def _notable(usage_bytes: int) -> int:

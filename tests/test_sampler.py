@@ -16,6 +16,7 @@ class Scripted:
     """A source whose usage is a function of time."""
 
     name, where = "scripted", "/nowhere"
+    resolution_bytes, slowest_probe_seconds = 0, 0.010
 
     def __init__(self, usage_at: dict[float, int]) -> None:
         self.notes: list[str] = []

@@ -5,42 +5,68 @@ import os
 from collections.abc import Callable
 
 from cmemrun.backends import v1, v2
-from cmemrun.backends.base import Adopt, Group
+from cmemrun.backends.base import Adopt, Group, Heir
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.hierarchy import Hierarchy
 
 __all__ = ["Group", "choose"]
 
+_REMEDY = "run as root (sudo cmemrun …), or name a group you may write to with --parent"
+
 log = logging.getLogger(__name__)
 
 
-def choose(hierarchy: Hierarchy, adopt: Adopt, *, parent: str | None = None) -> Group:
+def choose(
+    hierarchy: Hierarchy,
+    heir: Heir,
+    *,
+    parent: str | None = None,
+    backend: str = "auto",
+    require: str | None = None,
+) -> Group:
     """Make a group in the best way this machine offers.
 
-    ``adopt`` is told each directory before it is made. ``parent`` is the
-    directory to make it in, or the path of a group as ``/proc/self/cgroup``
-    has it. Raises ``BadInput`` for a parent that is no memory group and
-    ``NoGroup``, with the reason of every way, where none works.
+    ``heir`` is told everything that somebody must end and remove if we cannot.
+    ``parent`` is the directory to make it in, or the path of a group as
+    ``/proc/self/cgroup`` has it. ``backend`` is ``auto``, ``v2``, ``v1`` or
+    ``proc``. ``require`` is ``cgroup`` to refuse a measurement without a group,
+    or ``exact`` to refuse a sampled peak, too.
+
+    Raises ``BadInput`` for a parent that is no memory group and ``NoGroup``,
+    with the reason of every way, where none works or none is good enough.
     """
     ways: dict[str, Callable[[Hierarchy, str | None, Adopt], Group]]
-    ways = {"cgroup-v2": v2.make, "cgroup-v1": v1.make}
+    ways = {"v2": v2.make, "v1": v1.make}
     if parent is not None:
         way, parent = _parent(hierarchy, parent)
-        ways = {way: ways[way]}
+        if backend not in ("auto", way):
+            raise BadInput(f"--parent: {parent!r} is not for --backend {backend}")
+        backend = way
     refusals = []
     for way, make in ways.items():
+        if backend not in ("auto", way):
+            continue
         try:
-            group = make(hierarchy, parent, adopt)
+            group = make(hierarchy, parent, heir.adopt)
         except NoGroup as refusal:
             refusals.append(f"{way}: {refusal.message}")
             log.debug("way=%s refused=%r", way, refusal.message)
-        else:
-            log.debug("way=%s group=%s layout=%s", way, group.where, hierarchy.layout.value)
-            return group
-    raise NoGroup(
-        "no memory group can be made here (" + "; ".join(refusals) + ")",
-        hint="run as root, or name a group you may write to with --parent",
-    )
+            continue
+        log.debug("way=%s group=%s layout=%s", group.name, group.where, hierarchy.layout.value)
+        if require == "exact" and group.peak() is None:
+            group.close()
+            group.remove()
+            raise NoGroup(
+                "--require exact: this kernel keeps no high-water mark for a v2 group",
+                hint="use Linux 5.19 or newer, or --require cgroup for a sampled peak",
+            )
+        return group
+    why = "; ".join(refusals) or "--backend proc asks for none"
+    if require is None and (backend == "proc" or (backend == "auto" and parent is None)):
+        from cmemrun.backends.proc import ProcessTree
+
+        return ProcessTree(hierarchy, heir, why)
+    raise NoGroup(f"no memory group can be made here ({why})", hint=_REMEDY)
 
 
 def _parent(hierarchy: Hierarchy, parent: str) -> tuple[str, str]:
@@ -58,9 +84,9 @@ def _parent(hierarchy: Hierarchy, parent: str) -> tuple[str, str]:
     if not os.path.isdir(parent):
         raise BadInput(f"--parent: there is no group {parent!r}", hint=hint)
     if mount.version == 2:
-        return "cgroup-v2", parent
+        return "v2", parent
     if "memory" in mount.controllers:
-        return "cgroup-v1", parent
+        return "v1", parent
     raise BadInput(
         f"--parent: {parent!r} is in a hierarchy without the memory controller", hint=hint
     )

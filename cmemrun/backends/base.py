@@ -1,14 +1,27 @@
 """What every backend offers: a Source that is read, and a Group that also lives and dies."""
 
 from collections.abc import Callable
+from resource import struct_rusage
 from typing import NamedTuple, Protocol
 
-from cmemrun.model import Limits, Sample
+from cmemrun.model import Identity, Limits, Sample
 
-__all__ = ["Adopt", "CpuTime", "Group", "Source"]
+__all__ = ["Adopt", "CpuTime", "Group", "Heir", "Source"]
 
 Adopt = Callable[[str], None]
 """Told every directory just before it is made, so that somebody can remove it whatever happens."""
+
+
+class Heir(Protocol):
+    """Who ends and removes what a run has made, if its launcher cannot."""
+
+    def adopt(self, path: str) -> None:
+        """Told every directory just before it is made."""
+        ...
+
+    def watch(self, processes: set[Identity]) -> None:
+        """Told all processes of a run without a group, whenever they have changed."""
+        ...
 
 
 class CpuTime(NamedTuple):
@@ -32,6 +45,12 @@ class Source(Protocol):
 
     notes: list[str]
     """What a reader of the numbers must know of this way, in sentences."""
+
+    resolution_bytes: int
+    """How much too high usage may be."""
+
+    slowest_probe_seconds: float
+    """How rarely usage may be looked at, where looking costs much."""
 
     def usage(self) -> int:
         """Bytes charged now; the cheapest read there is."""
@@ -62,6 +81,17 @@ class Group(Source, Protocol):
 
     def attach(self, pid: int) -> None:
         """Put a waiting process into the group; ``NoGroup`` where that is refused."""
+        ...
+
+    def high_water_bytes(self, program: struct_rusage | None) -> int:
+        """What some process alone is known to have held at some time; 0 where that adds nothing.
+
+        ``program`` is what the kernel accounted to the main process, once it has ended.
+        """
+        ...
+
+    def upper_bound_bytes(self) -> int | None:
+        """What the peak cannot have been above, where ``peak`` is a lower bound only."""
         ...
 
     def members(self) -> set[int]:

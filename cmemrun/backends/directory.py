@@ -7,6 +7,8 @@ beside v1's memory, v1's ``freezer`` and ``pids``. A run can do without any.
 
 import logging
 import os
+import re
+from resource import struct_rusage
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt, CpuTime
@@ -23,19 +25,30 @@ log = logging.getLogger(__name__)
 # trying after we have given up.
 _END_SECONDS = 10.0
 
+# How far apart usage may be before and after memory.stat is read.
+_SAME_SHARE = 1 / 64
+_ATTEMPTS = 3
+
 
 class DirectoryGroup:
     """The half of a Group that is the same in every hierarchy: to enter it and to end it."""
 
+    # A wake-up is what looking costs.
+    slowest_probe_seconds = 0.010
+
     unlimited = "max"
     """What is written for no limit."""
 
-    def __init__(self, where: str, companions: tuple[str, ...], notes: tuple[str, ...]) -> None:
+    def __init__(
+        self, where: str, usage: str, companions: tuple[str, ...], notes: tuple[str, ...]
+    ) -> None:
         """Open what the kernel offers; ``OSError`` where usage itself cannot be read."""
         self.where = where
         self.notes = list(notes)
+        self.resolution_bytes = charge_resolution_bytes()
         self._companions = list(companions)
         self._files: list[ControlFile] = []
+        self._usage = self._open(f"{where}/{usage}")
         self._stat = self._offered(f"{where}/memory.stat")
 
     @property
@@ -55,6 +68,12 @@ class DirectoryGroup:
         except OSError as error:
             raise NoGroup(f"{self.where} does not take the program: {error.strerror}") from error
         log.debug("attached pid=%d groups=%s", pid, self._directories)
+
+    def high_water_bytes(self, program: struct_rusage | None) -> int:
+        return 0
+
+    def upper_bound_bytes(self) -> int | None:
+        return None
 
     def members(self) -> set[int]:
         return tree.members(self._directories)
@@ -82,6 +101,25 @@ class DirectoryGroup:
         for file in self._files:
             file.close()
         self._files.clear()
+
+    def usage(self) -> int:
+        return self._usage.scalar()
+
+    def _read_stat_and_usage(self, keys: tuple[bytes, ...]) -> tuple[dict[bytes, int], int]:
+        """Both of one moment, as nearly as two reads can be.
+
+        Between the two a busy machine may let the program run for longer than
+        it takes to double; then the parts would be those of another size. Usage
+        is read last, so what is charged in between makes it too high for its
+        parts and never too low.
+        """
+        usage = self._usage.scalar()
+        for _ in range(_ATTEMPTS):
+            before, stat = usage, self._read_stat(keys)
+            usage = self._usage.scalar()
+            if abs(usage - before) <= max(before * _SAME_SHARE, self.resolution_bytes):
+                break
+        return stat, usage
 
     def _read_stat(self, keys: tuple[bytes, ...]) -> dict[bytes, int]:
         """``memory.stat``, as fresh as it can be had.
@@ -148,6 +186,20 @@ def _raise_to_inner(directory: str, stat: dict[bytes, int], keys: tuple[bytes, .
     for key in keys:
         if key in stat:
             stat[key] = max(stat[key], sums[key])
+
+
+def charge_resolution_bytes() -> int:
+    """How much too high the kernel's own counters may be.
+
+    It charges in batches and keeps the rest for later, on every CPU: 64 pages
+    since Linux 6.1 (``MEMCG_CHARGE_BATCH``, commit 1813e51eece0), 32 before. No
+    file tells. Distributions took that commit back to older kernels, Red Hat
+    to its 5.14, so between those two the larger one is the safe answer.
+    """
+    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    old = version is not None and (int(version[1]), int(version[2])) < (5, 14)
+    batch_pages = 32 if old else 64
+    return batch_pages * os.sysconf("SC_PAGESIZE") * os.sysconf("SC_NPROCESSORS_ONLN")
 
 
 def make_companion(

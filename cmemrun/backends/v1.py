@@ -39,8 +39,7 @@ class V1Group(DirectoryGroup):
     def __init__(
         self, where: str, companions: tuple[str, ...] = (), notes: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(where, companions, notes)
-        self._usage = self._open(f"{where}/memory.usage_in_bytes")
+        super().__init__(where, "memory.usage_in_bytes", companions, notes)
         self._kernel = self._offered(f"{where}/memory.kmem.usage_in_bytes")
         self._peak = self._offered(f"{where}/memory.max_usage_in_bytes")
         self._failures = self._offered(f"{where}/memory.failcnt")
@@ -50,15 +49,12 @@ class V1Group(DirectoryGroup):
         # Kills counted in groups that the program made and removed again.
         self._inner_kills: dict[str, int] = {}
 
-    def usage(self) -> int:
-        return self._usage.scalar()
-
     def read(self, elapsed_seconds: float) -> Sample:
-        # stat before usage, as on v2. Unprefixed keys leave out inner groups.
-        stat = self._read_stat(_KEYS)
+        # Unprefixed keys leave out inner groups.
+        stat, usage = self._read_stat_and_usage(_KEYS)
         return Sample(
             elapsed_seconds=elapsed_seconds,
-            usage_bytes=self._usage.scalar(),
+            usage_bytes=usage,
             anon_bytes=stat.get(b"total_rss"),
             file_bytes=stat.get(b"total_cache"),
             kernel_bytes=self._kernel.scalar() if self._kernel else None,

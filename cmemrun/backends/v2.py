@@ -32,8 +32,7 @@ class V2Group(DirectoryGroup):
     def __init__(
         self, where: str, companions: tuple[str, ...] = (), notes: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(where, companions, notes)
-        self._usage = self._open(f"{where}/memory.current")
+        super().__init__(where, "memory.current", companions, notes)
         self._events = self._offered(f"{where}/memory.events")
         # Without swap, or with cgroup.memory=noswap, there is none of these.
         self._swap = self._offered(f"{where}/memory.swap.current")
@@ -43,14 +42,8 @@ class V2Group(DirectoryGroup):
         if self._stat and b"kernel" not in self._stat.keyed():
             self.notes.append(DERIVED_KERNEL)
 
-    def usage(self) -> int:
-        return self._usage.scalar()
-
     def read(self, elapsed_seconds: float) -> Sample:
-        # stat before usage: what is charged between the two makes usage too
-        # high for its parts and never too low.
-        stat = self._read_stat(_KEYS)
-        usage = self._usage.scalar()
+        stat, usage = self._read_stat_and_usage(_KEYS)
         anon, file, sock = stat.get(b"anon"), stat.get(b"file"), stat.get(b"sock")
         kernel = stat.get(b"kernel")
         if kernel is None and anon is not None and file is not None:

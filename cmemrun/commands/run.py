@@ -32,6 +32,22 @@ class Linger(Enum):
     WAIT = "wait"
 
 
+class Backend(Enum):
+    """The ways to measure, as they are asked for."""
+
+    AUTO = "auto"
+    V2 = "v2"
+    V1 = "v1"
+    PROC = "proc"
+
+
+class Require(Enum):
+    """What a measurement must be worth at least."""
+
+    CGROUP = "cgroup"
+    EXACT = "exact"
+
+
 def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """A parser whose refusals reach the user with the option's name."""
 
@@ -203,6 +219,23 @@ def run(
             show_default=False,
         ),
     ] = None,
+    backend: Annotated[
+        Backend,
+        _option(
+            "--backend",
+            panel="Measuring",
+            help="Measure in this way only; proc watches the processes without any group.",
+        ),
+    ] = Backend.AUTO,
+    require: Annotated[
+        Require | None,
+        _option(
+            "--require",
+            panel="Measuring",
+            help="Refuse to measure without a group, or without the kernel's own peak.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[
         bool,
         _option(
@@ -245,6 +278,8 @@ def run(
         grace_seconds=grace,
         linger=linger is Linger.WAIT,
         parent=parent,
+        backend=backend.value,
+        require=require.value if require else None,
     )
     with Foreground() as waiter:
         measured = measure(

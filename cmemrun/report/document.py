@@ -44,6 +44,7 @@ def to_document(run: Run) -> dict[str, Any]:
             "oom_group": run.limits.oom_group,
         },
         "peak_bytes": run.peak_bytes,
+        "upper_bound_bytes": run.upper_bound_bytes,
         "peak_working_set_bytes": run.peaks.working_set_bytes,
         "peak_anon_bytes": run.peaks.anon_bytes,
         "peak_file_bytes": run.peaks.file_bytes,

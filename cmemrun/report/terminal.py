@@ -52,6 +52,9 @@ class _Report:
         yield self._row(
             "peak", f"{self._bold(format_size(run.peak_bytes))}   {self._peak_source()}"
         )
+        if run.upper_bound_bytes is not None:
+            highest = f"at most {format_size(run.upper_bound_bytes)}"
+            yield self._row("", f"{highest}, what the group we are in rose by")
         for budget in run.budgets:
             line = budget_line(budget) + (
                 "" if budget.certainty == "exact" else f" ({budget.certainty})"
@@ -99,6 +102,8 @@ class _Report:
                 "the kernel's high-water mark,"
                 f" at most {format_size(method.resolution_bytes)} too high"
             )
+        if method.backend == "proc":
+            return "a LOWER BOUND: sampled, without page cache and kernel memory"
         return "the highest sample: a lower bound, as this kernel keeps no high-water mark"
 
     def _table(self) -> Iterator[str]:

@@ -10,7 +10,7 @@ from cmemrun.backends.v1 import V1Group
 from cmemrun.backends.v2 import V2Group
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.hierarchy import Hierarchy, Mount
-from cmemrun.model import UNLIMITED, Events, Limits
+from cmemrun.model import UNLIMITED, Events, Identity, Limits
 
 
 def fill(directory: Path, files: dict[str, str]) -> Path:
@@ -144,6 +144,20 @@ def test_a_limit_the_kernel_has_no_file_for(tmp_path: Path) -> None:
     group.close()
 
 
+class Heir:
+    """Remembers what a keeper would be told."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.processes: set[Identity] = set()
+
+    def adopt(self, path: str) -> None:
+        self.paths.append(path)
+
+    def watch(self, processes: set[Identity]) -> None:
+        self.processes = processes
+
+
 def unified(tmp_path: Path, own: str) -> Hierarchy:
     mount = Mount(str(tmp_path), "/", 2, frozenset())
     return Hierarchy((mount,), {"": own})
@@ -152,16 +166,16 @@ def unified(tmp_path: Path, own: str) -> Hierarchy:
 def test_every_reason_is_told_where_no_group_can_be_had(tmp_path: Path) -> None:
     fill(tmp_path, {"cgroup.controllers": "cpu memory\n", "cgroup.subtree_control": "memory\n"})
     fill(tmp_path / "job", {"cgroup.controllers": "cpu\n", "cgroup.subtree_control": ""})
-    adopted: list[str] = []
+    heir = Heir()
     with pytest.raises(NoGroup) as refusal:
-        choose(unified(tmp_path, "/job"), adopted.append)
+        choose(unified(tmp_path, "/job"), heir, require="cgroup")
     message = refusal.value.message
     # A made-up directory gets no control files, so even the last one is refused.
     assert f"{tmp_path}/job has no memory controller" in message
     assert f"cannot make a group below {tmp_path}:" in message
     assert "no v1 memory hierarchy is mounted" in message
     assert refusal.value.hint
-    assert len(adopted) == 1 and not Path(adopted[0]).exists()
+    assert len(heir.paths) == 1 and not Path(heir.paths[0]).exists()
 
 
 def test_memory_on_neither(tmp_path: Path) -> None:
@@ -175,11 +189,11 @@ def test_parents(tmp_path: Path) -> None:
     hierarchy = unified(tmp_path, "/")
     for parent in ("relative", "/missing", f"{tmp_path}/missing"):
         with pytest.raises(BadInput, match="--parent"):
-            choose(hierarchy, lambda _: None, parent=parent)
+            choose(hierarchy, Heir(), parent=parent)
     (tmp_path / "mine").mkdir()
     for parent in ("/mine", f"{tmp_path}/mine", f"{tmp_path}/mine/../mine"):
         with pytest.raises(NoGroup, match=f"{tmp_path}/mine has no memory controller"):
-            choose(hierarchy, lambda _: None, parent=parent)
+            choose(hierarchy, Heir(), parent=parent)
     named = Mount(os.fspath(tmp_path), "/", 1, frozenset({"name=systemd"}))
     with pytest.raises(BadInput, match="without the memory controller"):
-        choose(Hierarchy((named,), {}), lambda _: None, parent=f"{tmp_path}/mine")
+        choose(Hierarchy((named,), {}), Heir(), parent=f"{tmp_path}/mine")

@@ -45,6 +45,7 @@ RUN = Run(
     method=Method("cgroup-v2", "/sys/fs/cgroup/x", "kernel", False, 524288, 0.5, 0.004, 7, 99),
     limits=Limits(max_bytes=UNLIMITED, oom_group=False),
     peak_bytes=101 * MIB,
+    upper_bound_bytes=None,
     peaks=Peaks(working_set_bytes=90 * MIB, anon_bytes=80 * MIB),
     at_peak=SAMPLE,
     at_exit=Sample(elapsed_seconds=2.5, usage_bytes=MIB),

@@ -1,0 +1,239 @@
+"""No group: watch the tree of processes, and say what that leaves out.
+
+For a user who may make no group. Usage is the sum of what the processes have of
+anonymous and shared memory (PSS): a lower bound, sampled, without page cache,
+mapped files included, and without kernel memory. Where the group we are in, a
+container's for instance, lets its counter be read, the highest rise of that is
+an upper bound.
+"""
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import threading
+import time
+
+from cmemrun.backends.base import CpuTime, Heir
+from cmemrun.errors import BadInput
+from cmemrun.kernel.files import ControlFile, parse_limit, read_text
+from cmemrun.kernel.hierarchy import Hierarchy
+from cmemrun.kernel.process import Memory, descendants, is_alive, memory_of
+from cmemrun.model import Events, Identity, Limits, Sample
+from cmemrun.units import format_size
+
+__all__ = ["ProcessTree"]
+
+log = logging.getLogger(__name__)
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2), Linux 3.4
+_END_SECONDS = 10.0
+
+
+class ProcessTree:
+    """What stands for a group where there is none: the program and all its descendants.
+
+    The calling process becomes the reaper of orphans, so that one whose parent
+    has ended stays among our descendants.
+    """
+
+    name = "proc"
+    where = "the processes themselves"
+    resolution_bytes = 0
+    # Reading is a walk over all processes of the machine and costs milliseconds.
+    slowest_probe_seconds = 10.0
+
+    def __init__(self, hierarchy: Hierarchy, heir: Heir, reason: str) -> None:
+        """``reason`` is why there is no group."""
+        self.notes = [
+            f"there is no group to measure, so this is a sum over the processes: {reason}",
+            "page cache, mapped files and kernel memory are left out, and peaks between two looks",
+        ]
+        self._heir = heir
+        # What we had started before is not the program's: the keeper, or in a
+        # larger process somebody else's children.
+        self._others = {process.pid for process in descendants(os.getpid())}
+        self._program_pid = 0
+        self._program_files_bytes = 0
+        self._members: set[Identity] = set()
+        # Looked at by the sampler's thread and by whoever waits for the end.
+        self._looking = threading.Lock()
+        # Of each process its high-water mark of RSS and its most mapped files.
+        self._marks: dict[Identity, tuple[int, int]] = {}
+        self._highest_of_ended_bytes = 0
+        self._own_resident_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._surrounding = _Surrounding(hierarchy)
+        _become_reaper(True)
+
+    def attach(self, pid: int) -> None:
+        self._program_pid = pid
+        self._others.discard(pid)
+        self._look()
+
+    def members(self) -> set[int]:
+        self._look()
+        return {process.pid for process in self._members if is_alive(process)}
+
+    def usage(self) -> int:
+        return self.read(0.0).usage_bytes
+
+    def read(self, elapsed_seconds: float) -> Sample:
+        self._look()
+        by_process = {process: memory_of(process.pid) for process in self._members}
+        found = [memory for memory in by_process.values() if memory]
+        if any(not memory.proportional for memory in found):
+            note = "the kernel hides what some processes share (smaps_rollup): RSS was taken"
+            if note not in self.notes:
+                self.notes.append(note)
+        self._remember_marks(by_process)
+        self._surrounding.look()
+        return Sample(
+            elapsed_seconds=elapsed_seconds,
+            usage_bytes=sum(memory.anon_bytes + memory.shmem_bytes for memory in found),
+            anon_bytes=sum(memory.anon_bytes for memory in found),
+            file_bytes=sum(memory.file_bytes + memory.shmem_bytes for memory in found),
+            shmem_bytes=sum(memory.shmem_bytes for memory in found),
+            swap_bytes=sum(memory.swap_bytes for memory in found),
+            tasks=sum(memory.threads for memory in found),
+            events=Events(oom_kill=self._surrounding.oom_kills()),
+        )
+
+    def peak(self) -> int | None:
+        return None
+
+    def high_water_bytes(self, program: resource.struct_rusage | None) -> int:
+        """The highest RSS that the kernel remembers of any one process, without its files.
+
+        How much of that were files is not remembered: the most that was seen is
+        taken off. The program's own mark starts from our RSS when we forked it
+        (getrusage(2)), so it says something only above that.
+        """
+        marks = [mark - files for mark, files in self._marks.values()]
+        if program and program.ru_maxrss > self._own_resident_kib and self._program_files_bytes:
+            marks.append(program.ru_maxrss * 1024 - self._program_files_bytes)
+        return max([self._highest_of_ended_bytes, *marks])
+
+    def upper_bound_bytes(self) -> int | None:
+        """The highest rise of the group that we are in, ``None`` where it cannot be read."""
+        return self._surrounding.highest_rise_bytes
+
+    def limit(self, wanted: Limits) -> Limits:
+        if wanted.max_bytes is not None or wanted.oom_group:
+            raise BadInput(
+                "--limit and --oom-group need a group, and none can be made here",
+                hint="run as root, or where you may make groups",
+            )
+        self.notes.extend(self._surrounding.notes)
+        return Limits()
+
+    def cpu_time(self) -> CpuTime | None:
+        return None
+
+    def kill(self) -> None:
+        self._look()
+        for process in self._members:
+            if is_alive(process):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process.pid, signal.SIGKILL)
+
+    def remove(self) -> bool:
+        deadline, wait = time.monotonic() + _END_SECONDS, 0.001
+        while self.members():
+            if time.monotonic() > deadline:
+                return False
+            self.kill()
+            time.sleep(wait)
+            wait = min(wait * 2, 0.05)
+        _become_reaper(False)
+        return True
+
+    def close(self) -> None:
+        self._surrounding.close()
+
+    def _remember_marks(self, found: dict[Identity, Memory | None]) -> None:
+        for process in [gone for gone in self._marks if not found.get(gone)]:
+            mark, files = self._marks.pop(process)
+            self._highest_of_ended_bytes = max(self._highest_of_ended_bytes, mark - files)
+        for process, memory in found.items():
+            if memory:
+                _, files = self._marks.get(process, (0, 0))
+                files = max(files, memory.resident_file_bytes)
+                self._marks[process] = (memory.highest_resident_bytes, files)
+                if process.pid == self._program_pid:
+                    self._program_files_bytes = files
+
+    def _look(self) -> None:
+        """Find who belongs to us now, and wait for those orphans that have ended."""
+        with self._looking:
+            found = {who for who in descendants(os.getpid()) if who.pid not in self._others}
+            for process in found:
+                # Its own end the program's launcher wants to hear of.
+                if process.pid != self._program_pid:
+                    with contextlib.suppress(ChildProcessError):
+                        os.waitpid(process.pid, os.WNOHANG)
+            if found != self._members:
+                self._members = found
+                self._heir.watch(found)
+
+
+class _Surrounding:
+    """The group we are in, as far as it lets us read it; it holds others than the program."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        self.highest_rise_bytes: int | None = None
+        self.notes: list[str] = []
+        self._usage: ControlFile | None = None
+        self._kills: ControlFile | None = None
+        self._usage_at_start = 0
+        self._kills_at_start: int | None = None
+        mount = hierarchy.v1("memory") or hierarchy.v2
+        group = mount and hierarchy.own_group(mount)
+        if mount is None or group is None:
+            return
+        usage, kills, limit = (
+            ("memory.usage_in_bytes", "memory.oom_control", "memory.limit_in_bytes")
+            if mount.version == 1
+            else ("memory.current", "memory.events", "memory.max")
+        )
+        self._usage = ControlFile.offered(f"{group}/{usage}")
+        self._kills = ControlFile.offered(f"{group}/{kills}")
+        if self._usage is None:
+            return
+        self._usage_at_start = self._usage.scalar()
+        self._kills_at_start = self._count_kills()
+        self.notes.append(
+            "the upper bound is the rise of the group we are in, with whatever else is in"
+            " it; it holds as long as nobody else there gives memory back"
+        )
+        text = read_text(f"{group}/{limit}")
+        most = parse_limit(text) if text else None
+        if isinstance(most, int) and most < 2**62:
+            self.notes.append(f"the group we are in has a limit of {format_size(most)}")
+
+    def look(self) -> None:
+        if self._usage is not None:
+            rise = max(0, self._usage.scalar() - self._usage_at_start)
+            self.highest_rise_bytes = max(self.highest_rise_bytes or 0, rise)
+
+    def oom_kills(self) -> int | None:
+        """Kills since the start in the group that we are in."""
+        now = self._count_kills()
+        return None if now is None or self._kills_at_start is None else now - self._kills_at_start
+
+    def close(self) -> None:
+        for file in (self._usage, self._kills):
+            if file is not None:
+                file.close()
+        self._usage = self._kills = None
+
+    def _count_kills(self) -> int | None:
+        return self._kills.keyed().get(b"oom_kill") if self._kills else None
+
+
+def _become_reaper(yes: bool) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0) != 0:
+        log.debug("no reaper of orphans errno=%d", ctypes.get_errno())

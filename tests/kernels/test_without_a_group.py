@@ -1,0 +1,142 @@
+"""The fourth way: nobody may make a group, so the processes are watched."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CMEMRUN, processes
+from tests.kernels.conftest import LOADS, in_guest
+
+MIB = 2**20
+Load = Callable[..., Any]
+NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
+
+
+@pytest.fixture
+def watch(load: Load) -> Load:
+    def run(*arguments: str, options: tuple[str, ...] = (), **more: Any) -> Any:
+        return load(*arguments, options=("--backend", "proc", *options), **more)
+
+    return run
+
+
+def test_it_is_a_lower_bound_and_says_so(watch: Load) -> None:
+    run = watch("anon", "64", "1")
+    assert run.status == 0
+    method = run["method"]
+    assert (method["backend"], method["peak_source"]) == ("proc", "sampled")
+    assert method["lower_bound"] is True
+    assert 64 * MIB <= run["peak_bytes"] <= 80 * MIB
+    assert 64 * MIB <= run["at_peak"]["anon_bytes"] <= 80 * MIB
+    assert run["at_peak"]["kernel_bytes"] is None
+    assert run["at_peak"]["working_set_bytes"] is None
+    assert "LOWER BOUND" in run.stderr.splitlines()[3]
+    bound = run["upper_bound_bytes"]
+    assert bound is None or bound >= run["peak_bytes"]
+
+
+def test_a_tree_is_the_sum_and_shared_memory_counts_once(watch: Load) -> None:
+    run = watch("tree", "3", "20", options=("--refresh", "50ms"))
+    assert 60 * MIB <= run["peak_bytes"] <= 75 * MIB
+    assert run["peak_tasks"] == 4
+    shared = watch("shared", "32", options=("--refresh", "50ms"))
+    assert 32 * MIB <= shared["at_peak"]["shmem_bytes"] <= 33 * MIB
+    assert 32 * MIB <= shared["peak_bytes"] <= 48 * MIB
+
+
+def test_a_peak_between_two_looks_is_told_by_the_kernel(watch: Load) -> None:
+    run = watch("spike", "120", "20", options=("--refresh", "10s"))
+    assert run["peak_bytes"] >= 110 * MIB
+
+
+def test_orphans_are_counted_and_ended(watch: Load) -> None:
+    run = watch("daemon")
+    assert run.status == 0
+    assert len(run["stragglers"]) == 1 and "daemon" in run["stragglers"][0]["command"]
+
+
+def test_what_lingers_is_waited_for(cmemrun: Load) -> None:
+    started = time.monotonic()
+    run = cmemrun(
+        "--backend", "proc", "--linger", "wait", "sh", "-c", "(sleep 1; :) > /dev/null 2>&1 &"
+    )
+    assert run.status == 0 and run["stragglers"] == []
+    assert time.monotonic() - started > 1
+
+
+def test_kill_9_ends_what_was_last_seen(mark: str) -> None:
+    command = [CMEMRUN, "-q", "--backend", "proc", "--refresh", "100ms", "--linger", "wait"]
+    with subprocess.Popen([*command, "--", sys.executable, "-S", LOADS, "daemon"]) as run:
+        deadline = time.monotonic() + 60
+        while not any(line.startswith(sys.executable) for line in processes(mark).values()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(4 if in_guest() else 0.7)
+        run.kill()
+    deadline = time.monotonic() + (5 if in_guest() else 1)
+    while processes(mark):
+        assert time.monotonic() < deadline, processes(mark)
+        time.sleep(0.02)
+
+
+def test_it_can_be_refused(cmemrun: Load, tmp_path: Path) -> None:
+    for require in ("cgroup", "exact"):
+        run = cmemrun("--backend", "proc", "--require", require, "touch", str(tmp_path / "ran"))
+        assert run.status == 125 and run.stderr.count("\n") == 1
+        assert "sudo" in run.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_limits_need_a_group(cmemrun: Load) -> None:
+    run = cmemrun("--backend", "proc", "--limit", "64Mi", "true")
+    assert run.status == 125 and "--limit" in run.stderr
+
+
+def test_exact_where_the_kernel_has_no_mark(cmemrun: Load) -> None:
+    run = cmemrun("--require", "exact", "true")
+    kernel = tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers") and kernel < (5, 19):
+        assert run.status == 125 and "high-water mark" in run.stderr
+    else:
+        assert run.status == 0
+
+
+def test_an_ordinary_user_gets_it_unasked(mark: str, tmp_path: Path) -> None:
+    command = [CMEMRUN, "--json", "-", "-o", "/dev/stderr", "--"]
+    done = subprocess.run(
+        [*command, sys.executable, "-S", "-E", LOADS, "anon", "32", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+        **NOBODY,
+    )
+    assert '"backend": "proc"' in done.stdout
+    assert "cannot make a group below" in done.stderr
+    refused = subprocess.run(
+        [CMEMRUN, "--require", "cgroup", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        **NOBODY,
+    )
+    assert refused.returncode == 125 and "sudo cmemrun" in refused.stderr
+
+
+def test_a_signal_still_reaches_the_program() -> None:
+    script = "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done"
+    with subprocess.Popen(
+        [CMEMRUN, "-q", "--backend", "proc", "sh", "-c", script], stdout=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None
+        run.stdout.readline()
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(30) == 5
