@@ -86,6 +86,7 @@ def measure(
         keeper = stack.enter_context(Keeper())
         group = choose(
             hierarchy,
+            program.pid,
             keeper,
             parent=settings.parent,
             backend=settings.backend,

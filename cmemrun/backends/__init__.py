@@ -4,8 +4,8 @@ import logging
 import os
 from collections.abc import Callable
 
-from cmemrun.backends import v1, v2
-from cmemrun.backends.base import Adopt, Group, Heir
+from cmemrun.backends import systemd, v1, v2
+from cmemrun.backends.base import Group, Heir
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.hierarchy import Hierarchy
 
@@ -18,38 +18,44 @@ log = logging.getLogger(__name__)
 
 def choose(
     hierarchy: Hierarchy,
+    program: int,
     heir: Heir,
     *,
     parent: str | None = None,
     backend: str = "auto",
     require: str | None = None,
 ) -> Group:
-    """Make a group in the best way this machine offers.
+    """Make a group for a waiting program in the best way this machine offers.
 
     ``heir`` is told everything that somebody must end and remove if we cannot.
     ``parent`` is the directory to make it in, or the path of a group as
-    ``/proc/self/cgroup`` has it. ``backend`` is ``auto``, ``v2``, ``v1`` or
-    ``proc``. ``require`` is ``cgroup`` to refuse a measurement without a group,
-    or ``exact`` to refuse a sampled peak, too.
+    ``/proc/self/cgroup`` has it. ``backend`` is ``auto``, ``systemd``, ``v2``,
+    ``v1`` or ``proc``. ``require`` is ``cgroup`` to refuse a measurement without
+    a group, or ``exact`` to refuse a sampled peak, too.
 
     Raises ``BadInput`` for a parent that is no memory group and ``NoGroup``,
     with the reason of every way, where none works or none is good enough.
     """
-    ways: dict[str, Callable[[Hierarchy, str | None, Adopt], Group]]
-    ways = {"v2": v2.make, "v1": v1.make}
+    place: str | None = None
     if parent is not None:
-        way, parent = _parent(hierarchy, parent)
+        way, place = _parent(hierarchy, parent)
         if backend not in ("auto", way):
             raise BadInput(f"--parent: {parent!r} is not for --backend {backend}")
         backend = way
-    refusals = []
-    for way, make in ways.items():
-        if backend not in ("auto", way):
-            continue
+    ways: dict[str, Callable[[], Group]] = {
+        "systemd": lambda: systemd.make(hierarchy, program, heir.pid, heir.adopt),
+        "v2": lambda: v2.make(hierarchy, place, heir.adopt),
+        "v1": lambda: v1.make(hierarchy, place, heir.adopt),
+    }
+    wanted = [backend] if backend != "auto" else _in_order()
+    refusals: list[NoGroup] = []
+    for way in wanted:
+        if way == "proc":
+            break
         try:
-            group = make(hierarchy, parent, heir.adopt)
+            group = ways[way]()
         except NoGroup as refusal:
-            refusals.append(f"{way}: {refusal.message}")
+            refusals.append(refusal)
             log.debug("way=%s refused=%r", way, refusal.message)
             continue
         log.debug("way=%s group=%s layout=%s", group.name, group.where, hierarchy.layout.value)
@@ -61,12 +67,26 @@ def choose(
                 hint="use Linux 5.19 or newer, or --require cgroup for a sampled peak",
             )
         return group
-    why = "; ".join(refusals) or "--backend proc asks for none"
-    if require is None and (backend == "proc" or (backend == "auto" and parent is None)):
+    why = "; ".join(refusal.message for refusal in refusals) or "--backend proc asks for none"
+    if "proc" in wanted and require is None:
         from cmemrun.backends.proc import ProcessTree
 
         return ProcessTree(hierarchy, heir, why)
-    raise NoGroup(f"no memory group can be made here ({why})", hint=_REMEDY)
+    remedies = [refusal.hint for refusal in refusals if refusal.hint]
+    raise NoGroup(f"no memory group can be made here ({why})", hint="; ".join([*remedies, _REMEDY]))
+
+
+def _in_order() -> list[str]:
+    """The ways to try, best first.
+
+    Where systemd is the manager nobody makes directories behind its back who
+    can ask it (CGROUP_DELEGATION.md, the single-writer rule); root may still do
+    so where it does not answer.
+    """
+    directories = ["v2", "v1"]
+    if not systemd.is_manager():
+        return [*directories, "proc"]
+    return ["systemd", *(directories if os.geteuid() == 0 else ()), "proc"]
 
 
 def _parent(hierarchy: Hierarchy, parent: str) -> tuple[str, str]:

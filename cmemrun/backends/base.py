@@ -15,6 +15,8 @@ Adopt = Callable[[str], None]
 class Heir(Protocol):
     """Who ends and removes what a run has made, if its launcher cannot."""
 
+    pid: int
+
     def adopt(self, path: str) -> None:
         """Told every directory just before it is made."""
         ...

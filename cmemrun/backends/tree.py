@@ -24,6 +24,7 @@ __all__ = [
     "fresh_name",
     "kill",
     "members",
+    "members_of",
     "remove",
 ]
 
@@ -59,6 +60,11 @@ def members(paths: Iterable[str]) -> set[int]:
         for group in [path, *descendants(path)]:
             found.update(map(int, (read_text(f"{group}/cgroup.procs") or b"").split()))
     return found - {0}
+
+
+def members_of(path: str) -> set[int]:
+    """The processes of this very group."""
+    return set(map(int, (read_text(f"{path}/cgroup.procs") or b"").split())) - {0}
 
 
 def kill(paths: Sequence[str]) -> None:

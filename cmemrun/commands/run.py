@@ -36,6 +36,7 @@ class Backend(Enum):
     """The ways to measure, as they are asked for."""
 
     AUTO = "auto"
+    SYSTEMD = "systemd"
     V2 = "v2"
     V1 = "v1"
     PROC = "proc"

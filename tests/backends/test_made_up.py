@@ -147,6 +147,8 @@ def test_a_limit_the_kernel_has_no_file_for(tmp_path: Path) -> None:
 class Heir:
     """Remembers what a keeper would be told."""
 
+    pid = 2
+
     def __init__(self) -> None:
         self.paths: list[str] = []
         self.processes: set[Identity] = set()
@@ -168,7 +170,7 @@ def test_every_reason_is_told_where_no_group_can_be_had(tmp_path: Path) -> None:
     fill(tmp_path / "job", {"cgroup.controllers": "cpu\n", "cgroup.subtree_control": ""})
     heir = Heir()
     with pytest.raises(NoGroup) as refusal:
-        choose(unified(tmp_path, "/job"), heir, require="cgroup")
+        choose(unified(tmp_path, "/job"), 1, heir, require="cgroup")
     message = refusal.value.message
     # A made-up directory gets no control files, so even the last one is refused.
     assert f"{tmp_path}/job has no memory controller" in message
@@ -189,11 +191,11 @@ def test_parents(tmp_path: Path) -> None:
     hierarchy = unified(tmp_path, "/")
     for parent in ("relative", "/missing", f"{tmp_path}/missing"):
         with pytest.raises(BadInput, match="--parent"):
-            choose(hierarchy, Heir(), parent=parent)
+            choose(hierarchy, 1, Heir(), parent=parent)
     (tmp_path / "mine").mkdir()
     for parent in ("/mine", f"{tmp_path}/mine", f"{tmp_path}/mine/../mine"):
         with pytest.raises(NoGroup, match=f"{tmp_path}/mine has no memory controller"):
-            choose(hierarchy, Heir(), parent=parent)
+            choose(hierarchy, 1, Heir(), parent=parent)
     named = Mount(os.fspath(tmp_path), "/", 1, frozenset({"name=systemd"}))
     with pytest.raises(BadInput, match="without the memory controller"):
-        choose(Hierarchy((named,), {}), Heir(), parent=f"{tmp_path}/mine")
+        choose(Hierarchy((named,), {}), 1, Heir(), parent=f"{tmp_path}/mine")
