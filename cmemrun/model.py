@@ -80,6 +80,18 @@ class Sample(NamedTuple):
             return None
         return max(0, self.usage_bytes - self.inactive_file_bytes)
 
+    @property
+    def unexplained_bytes(self) -> int:
+        """What of usage is in none of its parts; 0 where a part is not known.
+
+        A little always is, charged in advance; much is a sign of parts that are
+        not up to date (the kernel adds them up late).
+        """
+        if self.anon_bytes is None or self.file_bytes is None or self.kernel_bytes is None:
+            return 0
+        parts = self.anon_bytes + self.file_bytes + self.kernel_bytes + (self.sock_bytes or 0)
+        return max(0, self.usage_bytes - parts)
+
 
 class Peaks(NamedTuple):
     """The highest value seen in any sample, each for itself and so of different moments."""

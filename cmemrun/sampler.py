@@ -32,6 +32,12 @@ _COST_WEIGHT = 0.1
 _NOTABLE_SHARE = 1 / 64
 _NOTABLE_BYTES = 65536
 
+# Usage rises before its parts do: a huge page is charged, then cleared, then
+# counted as anon; and Linux 6.1 reads old sums where somebody else is adding
+# them up just then (stats_flush_lock). So a high that lasts is read again: once,
+# and as often as this while its parts do not add up.
+_SETTLING_LOOKS = 8
+
 
 class Sampler:
     """Reads a source on a thread of its own until it is told to stop."""
@@ -49,7 +55,7 @@ class Sampler:
         self._started = 0.0
         self._notable_bytes = 0
         self._usage_bytes = -1
-        self._settling = False
+        self._settling_looks = 0
         self.sample_count = 0
         self.probe_count = 0
         self.highest_usage_bytes = 0
@@ -116,18 +122,20 @@ class Sampler:
             self._fail(error)
 
     def _probe(self, now: float) -> bool:
-        """Look at usage; whether it is what it was at the last look."""
+        """Look at usage; whether all is as it was at the last look, and nothing to be awaited."""
         usage = self._source.usage()
         self.probe_count += 1
         before, self._usage_bytes = self._usage_bytes, usage
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
         if usage >= self._notable_bytes:
             self._sample(now)
-            self._settling = True
-        elif self._settling:
-            self._settling = False
+            self._settling_looks = _SETTLING_LOOKS
+        elif self._settling_looks:
+            self._settling_looks -= 1
             self._sample(now, settled=True)
-        return usage == before
+            if self.at_peak is None or not self._is_unexplained(self.at_peak):
+                self._settling_looks = 0
+        return usage == before and not self._settling_looks
 
     def _sample(self, now: float, *, settled: bool = False) -> None:
         sample = self._source.read(now)
@@ -138,14 +146,20 @@ class Sampler:
         if self.at_peak is None or usage >= self.at_peak.usage_bytes:
             self.at_peak = sample
             self._notable_bytes = usage + _notable(usage)
-        elif settled and usage >= self.at_peak.usage_bytes - _notable(usage):
-            # Usage rises before its parts do: a huge page is charged, then
-            # cleared, then counted as anon. So a high that lasts is read once
-            # more, and that sample is the better one although the kernel may
-            # have given back what it had charged in advance.
+        elif (
+            settled
+            and usage >= self.at_peak.usage_bytes - _notable(usage)
+            and sample.unexplained_bytes <= self.at_peak.unexplained_bytes
+        ):
+            # The better one, although the kernel may have given back what it
+            # had charged in advance.
             self.at_peak = sample
         self.peaks = _higher(self.peaks, sample)
         self._series.add(sample)
+
+    def _is_unexplained(self, sample: Sample) -> bool:
+        most = max(_notable(sample.usage_bytes), self._source.resolution_bytes)
+        return sample.unexplained_bytes > most
 
     def _fail(self, error: Exception) -> None:
         # The group is gone or speaks in riddles: what was read before stays true.

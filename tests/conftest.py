@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import pytest
 
 from cmemrun.kernel.hierarchy import detect
 
-CMEMRUN = str(Path(sys.executable).with_name("cmemrun"))
+# The one beside this interpreter, or, where the machine has it elsewhere, on PATH.
+CMEMRUN = shutil.which("cmemrun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or ""
 _MARK = "CMEMRUN_TEST_MARK"
 
 

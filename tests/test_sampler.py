@@ -77,15 +77,20 @@ def test_growing_slowly_costs_few_full_reads() -> None:
     assert sampler.sample_count <= 14
 
 
-def test_a_high_that_lasts_is_read_again_when_it_has_settled() -> None:
+@pytest.mark.parametrize("late_by", [0.005, 0.05])
+def test_a_high_that_lasts_is_read_again_until_its_parts_add_up(late_by: float) -> None:
     class Lagging(Scripted):
         def read(self, elapsed_seconds: float) -> Sample:
-            now = time.monotonic() - self.started
-            return Sample(elapsed_seconds, self.usage(), anon_bytes=64 * MIB if now > 0.105 else 0)
+            known = time.monotonic() - self.started > 0.1 + late_by
+            anon = 64 * MIB if known else 0
+            return Sample(
+                elapsed_seconds, self.usage(), anon_bytes=anon, file_bytes=0, kernel_bytes=0
+            )
 
-    sampler = run(Lagging({0: 0, 0.1: 64 * MIB}), 0.3, 10.0, 0.004)
+    sampler = run(Lagging({0: 0, 0.1: 64 * MIB}), 0.3, 10.0, AUTO_PROBE)
     assert sampler.at_peak is not None
     assert sampler.at_peak.anon_bytes == 64 * MIB
+    assert sampler.sample_count <= 12
 
 
 def test_the_working_set_is_never_below_zero() -> None:

@@ -9,7 +9,11 @@ __all__ = ["command_line", "printable", "unicode_text"]
 
 def unicode_text(text: str) -> str:
     """Text that any JSON parser takes: bytes that are no UTF-8 become ``\\xff``."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    try:
+        raw = os.fsencode(text)
+    except UnicodeEncodeError:  # half a pair of UTF-16, which no argument can hold
+        raw = text.encode("utf-8", "backslashreplace")
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def printable(text: str) -> str:
