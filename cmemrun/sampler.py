@@ -24,7 +24,7 @@ Probe = float | Literal["auto"] | None
 _PROBE_SHARE = 0.005
 _PROBE_FASTEST_SECONDS = 0.002
 # While nothing changes at all; a spike of 20 ms must not fall between two looks.
-_PROBE_STILL_SECONDS = 0.016
+_PROBE_STILL_SECONDS = 0.020
 _COST_WEIGHT = 0.1
 
 # A new high is notable, and worth a full read, from this share above the last

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from cmemrun.backends import systemd, v1, v2
+from cmemrun.backends import v1, v2
 from cmemrun.backends.base import Group, Heir
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.hierarchy import Hierarchy
@@ -43,7 +43,7 @@ def choose(
             raise BadInput(f"--parent: {parent!r} is not for --backend {backend}")
         backend = way
     ways: dict[str, Callable[[], Group]] = {
-        "systemd": lambda: systemd.make(hierarchy, program, heir.pid, heir.adopt),
+        "systemd": lambda: _scope(hierarchy, program, heir),
         "v2": lambda: v2.make(hierarchy, place, heir.adopt),
         "v1": lambda: v1.make(hierarchy, place, heir.adopt),
     }
@@ -76,6 +76,12 @@ def choose(
     raise NoGroup(f"no memory group can be made here ({why})", hint="; ".join([*remedies, _REMEDY]))
 
 
+def _scope(hierarchy: Hierarchy, program: int, heir: Heir) -> Group:
+    from cmemrun.backends import systemd
+
+    return systemd.make(hierarchy, program, heir.pid, heir.adopt)
+
+
 def _in_order() -> list[str]:
     """The ways to try, best first.
 
@@ -84,7 +90,7 @@ def _in_order() -> list[str]:
     so where it does not answer.
     """
     directories = ["v2", "v1"]
-    if not systemd.is_manager():
+    if not os.path.isdir("/run/systemd/system"):  # sd_booted(3)
         return [*directories, "proc"]
     return ["systemd", *(directories if os.geteuid() == 0 else ()), "proc"]
 
