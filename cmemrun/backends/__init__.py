@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cmemrun.backends import v1, v2
 from cmemrun.backends.base import Group, Heir
 from cmemrun.errors import BadInput, NoGroup
-from cmemrun.kernel.hierarchy import Hierarchy
+from cmemrun.kernel.hierarchy import Hierarchy, is_manager
 
 __all__ = ["Group", "choose"]
 
@@ -90,7 +90,7 @@ def _in_order() -> list[str]:
     so where it does not answer.
     """
     directories = ["v2", "v1"]
-    if not os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+    if not is_manager():
         return [*directories, "proc"]
     return ["systemd", *(directories if os.geteuid() == 0 else ()), "proc"]
 

@@ -22,9 +22,9 @@ from cmemrun.backends.v1 import V1Group
 from cmemrun.backends.v2 import V2Group
 from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import read_text, write_text
-from cmemrun.kernel.hierarchy import Hierarchy, parse_memberships
+from cmemrun.kernel.hierarchy import Hierarchy, is_manager, parse_memberships
 
-__all__ = ["is_manager", "make"]
+__all__ = ["make"]
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,6 @@ _MANAGER = (
     "org.freedesktop.systemd1.Manager",
 )
 _JOB = re.compile(r'o "/org/freedesktop/systemd1/job/\d+"\s*')
-
-
-def is_manager(root: str = "") -> bool:
-    """Whether systemd is the manager of this machine's groups (sd_booted(3))."""
-    return os.path.isdir(f"{root}/run/systemd/system")
 
 
 def make(hierarchy: Hierarchy, program: int, keeper: int, adopt: Adopt) -> V1Group | V2Group:
@@ -149,9 +144,9 @@ def _divide(hierarchy: Hierarchy, scope: str, keeper: int, adopt: Adopt) -> V1Gr
         assert hierarchy.v2 is not None  # noqa: S101 (the program has just been found in it)
         top = f"{hierarchy.v2.point}{scope}"
         path, beside = f"{top}/{name}", f"{top}/keeper"
+        adopt(path)
         for directory in (path, beside):
             tree.create(directory)
-        adopt(path)
         tree.add(beside, keeper)
         _hand_on(top, path)
         group = V2Group(path)

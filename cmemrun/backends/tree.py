@@ -50,20 +50,20 @@ def add(path: str, pid: int) -> None:
 
 
 def members(paths: Iterable[str]) -> set[int]:
-    """The processes of these groups and of all groups below them.
-
-    A process outside our PID namespace reads as 0, which to ``kill`` would mean
-    our own process group: it is left out.
-    """
+    """The processes of these groups and of all groups below them."""
     found: set[int] = set()
     for path in paths:
         for group in [path, *descendants(path)]:
-            found.update(map(int, (read_text(f"{group}/cgroup.procs") or b"").split()))
-    return found - {0}
+            found |= members_of(group)
+    return found
 
 
 def members_of(path: str) -> set[int]:
-    """The processes of this very group."""
+    """The processes of this very group.
+
+    One outside our PID namespace reads as 0, which to ``kill`` would mean our
+    own process group: it is left out.
+    """
     return set(map(int, (read_text(f"{path}/cgroup.procs") or b"").split())) - {0}
 
 

@@ -95,6 +95,11 @@ def ancestors(group: str, mount: Mount) -> Iterator[str]:
         group = os.path.dirname(group)
 
 
+def is_manager() -> bool:
+    """Whether systemd is the manager of this machine's groups (sd_booted(3))."""
+    return os.path.isdir("/run/systemd/system")
+
+
 def detect(root: str = "") -> Hierarchy:
     """Read the caller's hierarchies; ``root`` is put before every path (for made-up trees).
 
