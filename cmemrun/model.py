@@ -7,9 +7,11 @@ Named tuples rather than dataclasses: a dozen of those takes 5 ms to define,
 which every launch would pay for.
 """
 
-from datetime import datetime
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "UNLIMITED",
@@ -208,7 +210,7 @@ class Run(NamedTuple):
     """One measured command, from its birth to the end of its last process."""
 
     command: tuple[str, ...]
-    started_at: datetime
+    started_at: "datetime"
     wall_seconds: float
     cpu_user_seconds: float
     cpu_system_seconds: float

@@ -2,13 +2,11 @@
 
 import contextlib
 import errno
-import logging
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cmemrun import __version__, units
@@ -18,13 +16,14 @@ from cmemrun.errors import BadInput, KernelTextError
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
 from cmemrun.launcher import Program
+from cmemrun.log import Log
 from cmemrun.model import Environment, Limits, Method, Run, Straggler
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
 from cmemrun.signals import Background, Waiter
 
 __all__ = ["Settings", "measure"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # Processes that are ending anyway, such as the other half of a pipeline, are
 # given this long before they count as having outlived the program.
@@ -126,7 +125,7 @@ def _run(
     hierarchy: Hierarchy,
 ) -> Run:
     waiter.relatives = group.members
-    started_at = datetime.now(UTC)
+    started_at = time.time()
     sampler.start()
     program.open_gate()
     started = time.monotonic()
@@ -166,9 +165,11 @@ def _run(
         notes.append("CPU time is of the main process and the children it waited for")
     if not group.remove():
         notes.append(f"{group.where} could not be removed: what is in it cannot be killed")
+    from datetime import UTC, datetime
+
     return Run(
         command=program.command,
-        started_at=started_at,
+        started_at=datetime.fromtimestamp(started_at, UTC),
         wall_seconds=wall_seconds,
         cpu_user_seconds=cpu.user_seconds,
         cpu_system_seconds=cpu.system_seconds,

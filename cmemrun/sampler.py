@@ -1,18 +1,18 @@
 """The thread that reads: usage alone very often, everything at each refresh and new high."""
 
-import logging
 import threading
 import time
 from typing import Literal
 
 from cmemrun.backends.base import Source
 from cmemrun.errors import KernelTextError
+from cmemrun.log import Log
 from cmemrun.model import Peaks, Sample
 from cmemrun.series import Series
 
 __all__ = ["AUTO_PROBE", "Probe", "Sampler"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 AUTO_PROBE: Literal["auto"] = "auto"
 Probe = float | Literal["auto"] | None

@@ -55,7 +55,7 @@ def test_names_of_the_document(cmemrun: Callable[..., Any]) -> None:
 
 
 LAYERS = [
-    {"errors"},
+    {"errors", "log"},
     {"units", "model"},
     {"kernel"},
     {"backends"},

@@ -1,6 +1,5 @@
 """The ways to have a group, and the only place that picks one."""
 
-import logging
 import os
 from collections.abc import Callable
 
@@ -8,12 +7,13 @@ from cmemrun.backends import v1, v2
 from cmemrun.backends.base import Group, Heir
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.hierarchy import Hierarchy, is_manager
+from cmemrun.log import Log
 
 __all__ = ["Group", "choose"]
 
 _REMEDY = "run as root (sudo cmemrun …), or name a group you may write to with --parent"
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def choose(

@@ -5,7 +5,6 @@ controller, for what that one offers: v2's ``cgroup.kill`` and ``cpu.stat``
 beside v1's memory, v1's ``freezer`` and ``pids``. A run can do without any.
 """
 
-import logging
 import os
 import re
 from resource import struct_rusage
@@ -15,11 +14,12 @@ from cmemrun.backends.base import Adopt, CpuTime
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, Mount
+from cmemrun.log import Log
 from cmemrun.model import Limit
 
 __all__ = ["DirectoryGroup", "make_companion"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # A process that is stuck in the kernel cannot be killed; the keeper goes on
 # trying after we have given up.

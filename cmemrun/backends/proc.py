@@ -8,7 +8,6 @@ an upper bound.
 """
 
 import contextlib
-import logging
 import os
 import resource
 import signal
@@ -20,12 +19,13 @@ from cmemrun.errors import BadInput
 from cmemrun.kernel.files import ControlFile, parse_limit, read_text
 from cmemrun.kernel.hierarchy import Hierarchy
 from cmemrun.kernel.process import Memory, descendants, is_alive, memory_of
+from cmemrun.log import Log
 from cmemrun.model import Events, Identity, Limits, Sample
 from cmemrun.units import format_size
 
 __all__ = ["ProcessTree"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), Linux 3.4
 _END_SECONDS = 10.0

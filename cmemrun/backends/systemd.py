@@ -8,7 +8,6 @@ other group.
 """
 
 import errno
-import logging
 import os
 import re
 import shutil
@@ -23,10 +22,11 @@ from cmemrun.backends.v2 import V2Group
 from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, is_manager, parse_memberships
+from cmemrun.log import Log
 
 __all__ = ["make"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 NAME = "systemd-scope"
 

@@ -1,6 +1,5 @@
 """A group in v1's memory hierarchy, with companions in those beside it."""
 
-import logging
 import os
 
 from cmemrun.backends import tree
@@ -9,11 +8,12 @@ from cmemrun.backends.directory import DirectoryGroup, has_inner_groups, make_co
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, ancestors
+from cmemrun.log import Log
 from cmemrun.model import UNLIMITED, Events, Limits, Sample
 
 __all__ = ["V1Group", "make"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 _KEYS = (b"total_rss", b"total_cache", b"total_shmem", b"total_inactive_file", b"total_swap")

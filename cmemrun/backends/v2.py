@@ -1,7 +1,6 @@
 """A group in the v2 tree, where that one has the memory controller."""
 
 import errno
-import logging
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
@@ -9,11 +8,12 @@ from cmemrun.backends.directory import DirectoryGroup
 from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, ancestors
+from cmemrun.log import Log
 from cmemrun.model import Events, Limits, Sample
 
 __all__ = ["V2Group", "make"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 DERIVED_KERNEL = (
     "this kernel has no kernel line in memory.stat: kernel is usage - anon - file - sock,"

@@ -3,13 +3,14 @@
 import signal
 from collections.abc import Iterator
 
-from typer import style
-
 from cmemrun.model import Budget, Run, Sample, Unlimited
 from cmemrun.report.text import command_line, printable
 from cmemrun.units import format_duration, format_size
 
 __all__ = ["budget_line", "render"]
+
+# Select Graphic Rendition (ECMA-48, 8.3.117).
+_PLAIN, _BOLD, _DIM, _RED, _GREEN = (f"\x1b[{code}m" for code in (0, 1, 2, 31, 32))
 
 _LABEL_WIDTH = 13
 _COLUMN_WIDTH = 12
@@ -171,13 +172,16 @@ class _Report:
         return self._row(label, self._dim(text) if dim else text)
 
     def _bold(self, text: str) -> str:
-        return style(text, bold=True) if self.colour else text
+        return self._styled(_BOLD, text)
 
     def _dim(self, text: str) -> str:
-        return style(text, dim=True) if self.colour and text.strip() else text
+        return self._styled(_DIM, text) if text.strip() else text
 
     def _mark(self, text: str, *, good: bool) -> str:
-        return style(text, fg="green" if good else "red") if self.colour else text
+        return self._styled(_GREEN if good else _RED, text)
+
+    def _styled(self, code: str, text: str) -> str:
+        return f"{code}{text}{_PLAIN}" if self.colour else text
 
 
 def _value(sample: Sample, name: str) -> str:

@@ -1,0 +1,161 @@
+"""The command line as typer has it: help, completion, and words for every mistake."""
+
+import inspect
+import shutil
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, Optional
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from cmemrun import __version__
+from cmemrun.commands.arguments import kind_of
+from cmemrun.commands.console import say
+from cmemrun.commands.options import RunOptions
+from cmemrun.commands.run import run
+from cmemrun.errors import BadInput, CmemrunError
+
+__all__ = ["carry_out"]
+
+# These belong to the shell, not to a program that is run.
+_OF_THE_GROUP = frozenset({"--install-completion", "--show-completion"})
+
+
+class _RunByDefault(TyperGroup):
+    """A group of verbs in which everything that is no verb is a command to run."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in _OF_THE_GROUP):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="cmemrun",
+    cls=_RunByDefault,
+    pretty_exceptions_enable=False,
+    help="Run a program in a memory cgroup of its own and report what it really used.",
+)
+
+
+def carry_out(arguments: Sequence[str]) -> int:
+    """Carry out a command line and return the exit status."""
+    try:
+        status = app(args=list(arguments), prog_name="cmemrun", standalone_mode=False)
+    except TyperException as error:
+        say(_in_one_line(error), hint=_program_of_that_name(arguments))
+        return CmemrunError.exit_status
+    except typer.Abort:
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _in_one_line(error: TyperException) -> str:
+    """Typer's words for bad input, with the option's name first."""
+    option = getattr(error, "param", None)
+    if option is not None and error.message:
+        name = option.opts[0] if option.opts and option.opts[0].startswith("-") else None
+        message = error.message.rstrip(".")
+        return f"{name}: {message}" if name else message
+    text = error.format_message().rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _program_of_that_name(arguments: Sequence[str]) -> str:
+    """How to run the program, where somebody may have meant one by the name of a verb."""
+    if arguments and not arguments[0].startswith("-") and shutil.which(arguments[0]):
+        return f"to run the program {arguments[0]!r}: cmemrun -- {arguments[0]}"
+    return "see cmemrun --help"
+
+
+def _explained(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser whose refusals reach the user with the option's name."""
+
+    def parse_option(text: str) -> Any:
+        try:
+            return parse(text)
+        except BadInput as error:
+            raise typer.BadParameter(f"{error.message}; {error.hint}") from error
+
+    return parse_option
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cmemrun {__version__}")
+        raise typer.Exit
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    kind, option = kind_of(annotation)
+    flags = option.flags
+    if option.negative is not None:
+        flags = (f"{flags[0]}/{option.negative}", *flags[1:])
+    text = isinstance(kind, type) and not issubclass(kind, bool | Enum)
+    shown = typer.Option(
+        option.default,
+        *flags,
+        help=option.help,
+        rich_help_panel=option.panel,
+        metavar=option.metavar,
+        parser=_explained(option.parse) if text else None,
+        show_default=option.default is not None,
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=shown,
+        annotation=Any if text else Optional[kind],  # noqa: UP045 (typer wants a type)
+    )
+
+
+def _run(command: list[str], version: bool, **options: Any) -> int:
+    del version
+    return run(command, RunOptions(**options))
+
+
+# Typer reads a command line off a function's signature.
+_run.__doc__ = run.__doc__
+_run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter(
+            "command",
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            annotation=list[str],
+            default=typer.Argument(
+                ...,
+                metavar="PROGRAM [ARG]...",
+                help="What to run, with its own arguments.",
+                show_default=False,
+            ),
+        ),
+        *(_parameter(name, annotation) for name, annotation in RunOptions.__annotations__.items()),
+        inspect.Parameter(
+            "version",
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=bool,
+            default=typer.Option(
+                False,
+                "--version",
+                rich_help_panel="Output",
+                callback=_show_version,
+                is_eager=True,
+                help="Show the version and exit.",
+                show_default=False,
+            ),
+        ),
+    ]
+)
+
+app.command(
+    "run",
+    # What follows the program's name is the program's.
+    context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
+)(_run)
+
+
+@app.callback()
+def _verbs() -> None:
+    """Keep typer from taking the only verb for the whole program."""

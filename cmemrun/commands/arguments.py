@@ -1,0 +1,90 @@
+"""What ``run`` takes, declared once: read here where it is plain, by typer where it is not.
+
+To load typer takes longer than everything else of a launch together (80 of
+130 ms), and nearly every launch is plain: options spelled out in full, values
+that are good, then the program. Whatever is not, help, completion and every
+mistake included, goes through typer, which is built from the same declaration
+(``application``) and has the only say in what is wrong with it.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, get_args
+
+from cmemrun.errors import BadInput
+
+__all__ = ["Option", "kind_of", "read_plainly"]
+
+
+class Option(NamedTuple):
+    """One option, in the metadata of an annotated field.
+
+    The field's type says what it takes: ``bool`` nothing, an ``Enum`` one of its
+    values, anything else a text that ``parse`` makes something of (``BadInput``
+    where it cannot). ``default`` is written as on the command line.
+    """
+
+    flags: tuple[str, ...]
+    help: str
+    panel: str
+    metavar: str | None = None
+    default: str | bool | None = None
+    parse: Callable[[str], Any] = str
+    negative: str | None = None
+    """What switches it off, for a switch."""
+
+
+def kind_of(annotation: Any) -> tuple[Any, Option]:
+    """The type and the option of an annotated field."""
+    kind, option = get_args(annotation)
+    named = [part for part in get_args(kind) if part is not type(None)]
+    return (named[0] if named else kind), option
+
+
+def read_plainly(fields: dict[str, Any], arguments: Sequence[str]) -> tuple[Any, ...] | None:
+    """The value of every field and, last, the command; ``None`` where it takes more to know.
+
+    ``fields`` are the annotations of the options, in order.
+    """
+    known = {name: kind_of(annotation) for name, annotation in fields.items()}
+    named = {flag: name for name, (_, option) in known.items() for flag in option.flags}
+    switches = {name for name, (kind, _) in known.items() if kind is bool}
+    negatives = {
+        option.negative: name for name, (_, option) in known.items() if option.negative is not None
+    }
+    given: dict[str, Any] = {name: option.default for name, (_, option) in known.items()}
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        if word == "--":
+            break
+        flag, equals, text = word.partition("=")
+        if flag in negatives and not equals:
+            given[negatives[flag]] = False
+        elif flag not in named or (equals and not flag.startswith("--")):
+            return None
+        elif named[flag] in switches:
+            if equals:
+                return None
+            given[named[flag]] = True
+        elif equals:
+            given[named[flag]] = text
+        elif rest:
+            given[named[flag]] = rest.pop(0)
+        else:
+            return None
+    if not rest:
+        return None
+    try:
+        values = [_value(*known[name], given[name]) for name in known]
+    except (BadInput, ValueError):
+        return None
+    return (*values, rest)
+
+
+def _value(kind: Any, option: Option, given: Any) -> Any:
+    if given is None or kind is bool:
+        return given
+    if issubclass(kind, Enum):
+        return kind(given)
+    return option.parse(given)

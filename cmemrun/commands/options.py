@@ -1,0 +1,196 @@
+"""The options of ``run``: the one place where they are written down."""
+
+from enum import Enum
+from typing import Annotated, NamedTuple
+
+from cmemrun import units
+from cmemrun.commands.arguments import Option
+from cmemrun.errors import BadInput
+from cmemrun.sampler import AUTO_PROBE, Probe
+
+__all__ = ["Backend", "Linger", "Require", "RunOptions"]
+
+
+class Linger(Enum):
+    """What happens to processes that outlive the main one."""
+
+    END = "end"
+    WAIT = "wait"
+
+
+class Backend(Enum):
+    """The ways to measure, as they are asked for."""
+
+    AUTO = "auto"
+    SYSTEMD = "systemd"
+    V2 = "v2"
+    V1 = "v1"
+    PROC = "proc"
+
+
+class Require(Enum):
+    """What a measurement must be worth at least."""
+
+    CGROUP = "cgroup"
+    EXACT = "exact"
+
+
+def _at_least(seconds: float, text: str, least: float) -> float:
+    if seconds < least:
+        raise BadInput(
+            f"{text!r} is less than {units.format_duration(least)}",
+            hint=f"write {units.DURATION_EXAMPLES}",
+        )
+    return seconds
+
+
+def _refresh(text: str) -> float:
+    return _at_least(units.parse_duration(text), text, 0.001)
+
+
+def _probe(text: str) -> Probe:
+    if text == "auto":
+        return AUTO_PROBE
+    return None if text == "off" else _refresh(text)
+
+
+def _positive_size(text: str) -> int:
+    size = units.parse_size(text)
+    if size < 1:
+        raise BadInput(f"{text!r} leaves nothing", hint=f"write {units.SIZE_EXAMPLES}")
+    return size
+
+
+class RunOptions(NamedTuple):
+    """What was asked for, and on the command line the only declaration of it."""
+
+    refresh: Annotated[
+        float,
+        Option(
+            ("--refresh",),
+            "Time between two full samples: 400ms, 1.5s, 1m30s.",
+            "Measuring",
+            metavar="DURATION",
+            default="500ms",
+            parse=_refresh,
+        ),
+    ]
+    probe: Annotated[
+        Probe,
+        Option(
+            ("--probe",),
+            "Time between two looks at usage alone, so that no short peak is missed.",
+            "Measuring",
+            metavar="auto|off|DURATION",
+            default="auto",
+            parse=_probe,
+        ),
+    ]
+    parent: Annotated[
+        str | None,
+        Option(
+            ("--parent",),
+            "Work below this group: /sys/fs/cgroup/mine, or /mine.",
+            "Measuring",
+            metavar="GROUP",
+        ),
+    ]
+    backend: Annotated[
+        Backend,
+        Option(
+            ("--backend",),
+            "Measure in this way only; proc watches the processes without any group.",
+            "Measuring",
+            default="auto",
+        ),
+    ]
+    require: Annotated[
+        Require | None,
+        Option(
+            ("--require",),
+            "Refuse to measure without a group, or without the kernel's own peak.",
+            "Measuring",
+        ),
+    ]
+    limit: Annotated[
+        int | None,
+        Option(
+            ("--limit",),
+            "Let the kernel enforce this limit (memory.max): 512Mi, 512MB, bytes.",
+            "Limits and budgets",
+            metavar="SIZE",
+            parse=_positive_size,
+        ),
+    ]
+    oom_group: Annotated[
+        bool,
+        Option(
+            ("--oom-group",),
+            "When the limit kills, kill the whole group (v2 only).",
+            "Limits and budgets",
+            default=False,
+            negative="--no-oom-group",
+        ),
+    ]
+    max_peak: Annotated[
+        int | None,
+        Option(
+            ("--max-peak",),
+            "Budget: exit with 123 where the program succeeded and the peak was higher.",
+            "Limits and budgets",
+            metavar="SIZE",
+            parse=_positive_size,
+        ),
+    ]
+    timeout: Annotated[
+        float | None,
+        Option(
+            ("--timeout",),
+            "Ask the program to end after this time (SIGTERM); exit with 124.",
+            "Time",
+            metavar="DURATION",
+            parse=_refresh,
+        ),
+    ]
+    grace: Annotated[
+        float,
+        Option(
+            ("--grace",),
+            "Time from there to killing the whole group.",
+            "Time",
+            metavar="DURATION",
+            default="5s",
+            parse=units.parse_duration,
+        ),
+    ]
+    linger: Annotated[
+        Linger,
+        Option(
+            ("--linger",),
+            "What outlives the main process is ended, or waited for.",
+            "Time",
+            default="end",
+        ),
+    ]
+    output: Annotated[
+        str | None,
+        Option(
+            ("-o", "--output"),
+            "Write the report there, - for standard output.  [default: standard error]",
+            "Output",
+            metavar="FILE",
+        ),
+    ]
+    json: Annotated[
+        str | None,
+        Option(
+            ("--json",),
+            "Write everything measured as JSON, - for standard output.",
+            "Output",
+            metavar="FILE",
+        ),
+    ]
+    quiet: Annotated[bool, Option(("--quiet", "-q"), "No report.", "Output", default=False)]
+    debug: Annotated[
+        bool, Option(("--debug",), "Log what is tried, on standard error.", "Output", default=False)
+    ]
