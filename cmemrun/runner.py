@@ -12,6 +12,7 @@ from typing import NamedTuple
 from cmemrun import __version__, units
 from cmemrun.backends import Group, choose
 from cmemrun.backends.base import CpuTime
+from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput, KernelTextError
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
@@ -79,6 +80,7 @@ def measure(
         raise BadInput("an argument cannot hold a NUL byte", hint="give it in a file")
     settings, waiter = settings or Settings(), waiter or Background()
     hierarchy = detect()
+    surrounding = Surrounding(hierarchy)
     with contextlib.ExitStack() as stack:
         program = Program(command, restore=waiter.restore, environment=environment)
         stack.callback(program.abandon)
@@ -87,6 +89,7 @@ def measure(
             hierarchy,
             program.pid,
             keeper,
+            surrounding,
             parent=settings.parent,
             backend=settings.backend,
             require=settings.require,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from cmemrun.kernel.hierarchy import detect
+from cmemrun.kernel.hierarchy import Mount, detect
 
 # The one beside this interpreter, or, where the machine has it elsewhere, on PATH.
 CMEMRUN = shutil.which("cmemrun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or ""
 _MARK = "CMEMRUN_TEST_MARK"
+_RUN = re.compile(r"cmemrun-\d+-")
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,22 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+def hierarchy_of_memory() -> tuple[Mount, str]:
+    """The tree that has the memory controller, and our own group in it."""
+    hierarchy = detect()
+    mount = hierarchy.v1("memory") or hierarchy.v2
+    assert mount is not None
+    own = hierarchy.own_group(mount)
+    assert own is not None
+    return mount, own
+
+
 def groups() -> set[str]:
     """Every group of ours on this machine, but for those that other people's runs have now."""
     found: set[str] = set()
     for mount in detect().mounts:
         for directory, names, _ in os.walk(mount.point):
-            found.update(f"{directory}/{name}" for name in names if name.startswith("cmemrun-"))
+            found.update(f"{directory}/{name}" for name in names if _RUN.match(name))
     return {group for group in found if not _is_of_others(group)}
 
 

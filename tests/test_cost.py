@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from cmemrun.backends import choose
+from cmemrun.backends.surrounding import Surrounding
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import detect
 from cmemrun.sampler import Sampler
@@ -60,7 +61,7 @@ def test_a_launch_costs_less_than_half_of_runexec(tmp_path: Path) -> None:
 
 def test_a_full_sample_costs_less_than_60_microseconds() -> None:
     with Keeper() as keeper:
-        group = choose(detect(), 0, keeper)
+        group = choose(detect(), 0, keeper, Surrounding(detect()))
         times = []
         for _ in range(20):
             started = time.perf_counter()

@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from cmemrun.backends import v1, v2
 from cmemrun.backends.base import Group, Heir
+from cmemrun.backends.delegation import left_to_us
+from cmemrun.backends.surrounding import Surrounding
+from cmemrun.backends.tree import all_refused
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.hierarchy import Hierarchy, is_manager
 from cmemrun.log import Log
@@ -20,6 +23,7 @@ def choose(
     hierarchy: Hierarchy,
     program: int,
     heir: Heir,
+    surrounding: Surrounding,
     *,
     parent: str | None = None,
     backend: str = "auto",
@@ -27,7 +31,8 @@ def choose(
 ) -> Group:
     """Make a group for a waiting program in the best way this machine offers.
 
-    ``heir`` is told everything that somebody must end and remove if we cannot.
+    ``heir`` is told everything that somebody must end and remove if we cannot;
+    ``surrounding`` is of before the program's process was made.
     ``parent`` is the directory to make it in, or the path of a group as
     ``/proc/self/cgroup`` has it. ``backend`` is ``auto``, ``systemd``, ``v2``,
     ``v1`` or ``proc``. ``require`` is ``cgroup`` to refuse a measurement without
@@ -36,24 +41,25 @@ def choose(
     Raises ``BadInput`` for a parent that is no memory group and ``NoGroup``,
     with the reason of every way, where none works or none is good enough.
     """
-    place: str | None = None
+    places: list[str] | None = None
     if parent is not None:
         way, place = _parent(hierarchy, parent)
         if backend not in ("auto", way):
             raise BadInput(f"--parent: {parent!r} is not for --backend {backend}")
-        backend = way
-    ways: dict[str, Callable[[], Group]] = {
+        backend, places = way, [place]
+    makers: dict[str, Callable[[], Group]] = {
+        "delegated": lambda: _delegated(hierarchy, heir, backend),
         "systemd": lambda: _scope(hierarchy, program, heir),
-        "v2": lambda: v2.make(hierarchy, place, heir.adopt),
-        "v1": lambda: v1.make(hierarchy, place, heir.adopt),
+        "v2": lambda: v2.make(hierarchy, heir.adopt, places=places),
+        "v1": lambda: v1.make(hierarchy, heir.adopt, places=places),
     }
-    wanted = [backend] if backend != "auto" else _in_order()
+    wanted = _in_order(hierarchy, backend) if places is None else [backend]
     refusals: list[NoGroup] = []
     for way in wanted:
         if way == "proc":
             break
         try:
-            group = ways[way]()
+            group = makers[way]()
         except NoGroup as refusal:
             refusals.append(refusal)
             log.debug("way=%s refused=%r", way, refusal.message)
@@ -67,13 +73,18 @@ def choose(
                 hint="use Linux 5.19 or newer, or --require cgroup for a sampled peak",
             )
         return group
-    why = "; ".join(refusal.message for refusal in refusals) or "--backend proc asks for none"
+    why = all_refused(refusals).message or "--backend proc asks for none"
     if "proc" in wanted and require is None:
         from cmemrun.backends.proc import ProcessTree
 
-        return ProcessTree(hierarchy, heir, why)
-    remedies = [refusal.hint for refusal in refusals if refusal.hint]
-    raise NoGroup(f"no memory group can be made here ({why})", hint="; ".join([*remedies, _REMEDY]))
+        return ProcessTree(surrounding, heir, why)
+    if backend == "proc":
+        remedy: str | None = "leave --backend proc out"
+    else:
+        remedy = all_refused(refusals).hint
+        if os.geteuid() != 0:
+            remedy = f"{remedy}; or {_REMEDY}" if remedy else _REMEDY
+    raise NoGroup(f"no memory group can be made here ({why})", hint=remedy)
 
 
 def _scope(hierarchy: Hierarchy, program: int, heir: Heir) -> Group:
@@ -82,17 +93,34 @@ def _scope(hierarchy: Hierarchy, program: int, heir: Heir) -> Group:
     return systemd.make(hierarchy, program, heir.pid, heir.adopt)
 
 
-def _in_order() -> list[str]:
+def _delegated(hierarchy: Hierarchy, heir: Heir, backend: str) -> Group:
+    memory = hierarchy.v1("memory") or hierarchy.v2
+    if memory is None or backend not in ("auto", f"v{memory.version}"):
+        raise NoGroup(f"the memory controller is not in a {backend} tree")
+    groups = left_to_us(hierarchy, memory)
+    if not groups:
+        raise NoGroup("no group above ours was left to us")
+    if memory.version == 1:
+        return v1.make(hierarchy, heir.adopt, places=groups)
+    return v2.make(hierarchy, heir.adopt, places=groups, left_to_us=True)
+
+
+def _in_order(hierarchy: Hierarchy, backend: str) -> list[str]:
     """The ways to try, best first.
 
     Where systemd is the manager nobody makes directories behind its back who
     can ask it (CGROUP_DELEGATION.md, the single-writer rule); root may still do
     so where it does not answer.
     """
-    directories = ["v2", "v1"]
+    if backend in ("v2", "v1"):
+        return ["delegated", backend]
+    if backend != "auto":
+        return [backend]
+    # A controller is in one hierarchy at a time.
+    directory = "v1" if hierarchy.v1("memory") else "v2"
     if not is_manager():
-        return [*directories, "proc"]
-    return ["systemd", *(directories if os.geteuid() == 0 else ()), "proc"]
+        return ["delegated", directory, "proc"]
+    return ["delegated", "systemd", *([directory] if os.geteuid() == 0 else []), "proc"]
 
 
 def _parent(hierarchy: Hierarchy, parent: str) -> tuple[str, str]:

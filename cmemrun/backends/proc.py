@@ -15,13 +15,11 @@ import threading
 import time
 
 from cmemrun.backends.base import CpuTime, Heir
+from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
-from cmemrun.kernel.files import ControlFile, parse_limit, read_text
-from cmemrun.kernel.hierarchy import Hierarchy
 from cmemrun.kernel.process import Memory, descendants, is_alive, memory_of
 from cmemrun.log import Log
 from cmemrun.model import Events, Identity, Limits, Sample
-from cmemrun.units import format_size
 
 __all__ = ["ProcessTree"]
 
@@ -44,7 +42,7 @@ class ProcessTree:
     # Reading is a walk over all processes of the machine and costs milliseconds.
     slowest_probe_seconds = 10.0
 
-    def __init__(self, hierarchy: Hierarchy, heir: Heir, reason: str) -> None:
+    def __init__(self, surrounding: Surrounding, heir: Heir, reason: str) -> None:
         """``reason`` is why there is no group."""
         self.notes = [
             f"there is no group to measure, so this is a sum over the processes: {reason}",
@@ -63,7 +61,7 @@ class ProcessTree:
         self._marks: dict[Identity, tuple[int, int]] = {}
         self._highest_of_ended_bytes = 0
         self._own_resident_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self._surrounding = _Surrounding(hierarchy)
+        self._surrounding = surrounding
         _become_reaper(True)
 
     def attach(self, pid: int) -> None:
@@ -124,7 +122,7 @@ class ProcessTree:
                 "--limit and --oom-group need a group, and none can be made here",
                 hint="run as root, or where you may make groups",
             )
-        self.notes.extend(self._surrounding.notes)
+        self.notes.extend(self._surrounding.watch())
         return Limits()
 
     def cpu_time(self) -> CpuTime | None:
@@ -175,60 +173,6 @@ class ProcessTree:
             if found != self._members:
                 self._members = found
                 self._heir.watch(found)
-
-
-class _Surrounding:
-    """The group we are in, as far as it lets us read it; it holds others than the program."""
-
-    def __init__(self, hierarchy: Hierarchy) -> None:
-        self.highest_rise_bytes: int | None = None
-        self.notes: list[str] = []
-        self._usage: ControlFile | None = None
-        self._kills: ControlFile | None = None
-        self._usage_at_start = 0
-        self._kills_at_start: int | None = None
-        mount = hierarchy.v1("memory") or hierarchy.v2
-        group = mount and hierarchy.own_group(mount)
-        if mount is None or group is None:
-            return
-        usage, kills, limit = (
-            ("memory.usage_in_bytes", "memory.oom_control", "memory.limit_in_bytes")
-            if mount.version == 1
-            else ("memory.current", "memory.events", "memory.max")
-        )
-        self._usage = ControlFile.offered(f"{group}/{usage}")
-        self._kills = ControlFile.offered(f"{group}/{kills}")
-        if self._usage is None:
-            return
-        self._usage_at_start = self._usage.scalar()
-        self._kills_at_start = self._count_kills()
-        self.notes.append(
-            "the upper bound is the rise of the group we are in, with whatever else is in"
-            " it; it holds as long as nobody else there gives memory back"
-        )
-        text = read_text(f"{group}/{limit}")
-        most = parse_limit(text) if text else None
-        if isinstance(most, int) and most < 2**62:
-            self.notes.append(f"the group we are in has a limit of {format_size(most)}")
-
-    def look(self) -> None:
-        if self._usage is not None:
-            rise = max(0, self._usage.scalar() - self._usage_at_start)
-            self.highest_rise_bytes = max(self.highest_rise_bytes or 0, rise)
-
-    def oom_kills(self) -> int | None:
-        """Kills since the start in the group that we are in."""
-        now = self._count_kills()
-        return None if now is None or self._kills_at_start is None else now - self._kills_at_start
-
-    def close(self) -> None:
-        for file in (self._usage, self._kills):
-            if file is not None:
-                file.close()
-        self._usage = self._kills = None
-
-    def _count_kills(self) -> int | None:
-        return self._kills.keyed().get(b"oom_kill") if self._kills else None
 
 
 def _become_reaper(yes: bool) -> None:

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
@@ -24,7 +25,7 @@ from cmemrun.kernel.files import read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, is_manager, parse_memberships
 from cmemrun.log import Log
 
-__all__ = ["make"]
+__all__ = ["make", "show"]
 
 log = Log(__name__)
 
@@ -56,13 +57,19 @@ def make(hierarchy: Hierarchy, program: int, keeper: int, adopt: Adopt) -> V1Gro
         ) from error
 
 
+def show(manager: str, unit: str, properties: Sequence[str]) -> dict[str, str]:
+    """Properties of a unit, as its manager (``--user`` or ``--system``) tells them.
+
+    Of a unit that it does not know it tells the defaults. Raises ``NoGroup``
+    where it cannot be asked.
+    """
+    wanted = [f"--property={name}" for name in properties]
+    answer = _ask("systemctl", [manager, "show", *wanted, "--", unit])
+    return dict(line.split("=", 1) for line in answer.splitlines() if "=" in line)
+
+
 def _start_scope(unit: str, program: int, keeper: int) -> None:
     """Ask the manager, the system's for root and else the user's own, over D-Bus."""
-    if not is_manager():
-        raise NoGroup("systemd is not the manager here")
-    busctl = shutil.which("busctl")
-    if busctl is None:
-        raise NoGroup("there is no busctl to ask systemd with", hint="install systemd's tools")
     bus = "--system" if os.geteuid() == 0 else "--user"
     # Delegate, and a CollectMode that leaves no failed unit behind an OOM kill.
     properties = [
@@ -71,13 +78,28 @@ def _start_scope(unit: str, program: int, keeper: int) -> None:
         *("Delegate", "b", "true"),
         *("CollectMode", "s", "inactive-or-failed"),
     ]
-    command = [
-        *(busctl, bus, f"--timeout={_BUS_SECONDS:.0f}", "call", *_MANAGER),
-        *("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", "4", *properties, "0"),
-    ]
+    answer = _ask(
+        "busctl",
+        [
+            *(bus, f"--timeout={_BUS_SECONDS:.0f}", "call", *_MANAGER),
+            *("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", "4", *properties, "0"),
+        ],
+    )
+    if not _JOB.fullmatch(answer):
+        raise NoGroup(f"systemd answers with something else than a job: {answer[:80]!r}")
+    log.debug("scope asked for unit=%s bus=%s", unit, bus)
+
+
+def _ask(tool: str, arguments: Sequence[str]) -> str:
+    """What one of systemd's tools says to standard output; ``NoGroup`` where it fails."""
+    if not is_manager():
+        raise NoGroup("systemd is not the manager here")
+    path = shutil.which(tool)
+    if path is None:
+        raise NoGroup(f"there is no {tool} to ask systemd with", hint="install systemd's tools")
     try:
         answer = subprocess.run(
-            command,
+            [path, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
@@ -89,13 +111,11 @@ def _start_scope(unit: str, program: int, keeper: int) -> None:
     except subprocess.TimeoutExpired:
         raise NoGroup(f"systemd's bus does not answer within {_BUS_SECONDS:.0f} s") from None
     except OSError as error:
-        raise NoGroup(f"{busctl} cannot be run: {error.strerror}") from error
+        raise NoGroup(f"{path} cannot be run: {error.strerror}") from error
     if answer.returncode != 0:
         reason = answer.stderr.strip().splitlines()[-1:] or [f"status {answer.returncode}"]
-        raise NoGroup(f"systemd refuses a scope: {reason[0]}", hint=_remedy(reason[0]))
-    if not _JOB.fullmatch(answer.stdout):
-        raise NoGroup(f"systemd answers with something else than a job: {answer.stdout[:80]!r}")
-    log.debug("scope asked for unit=%s bus=%s", unit, bus)
+        raise NoGroup(f"systemd refuses: {reason[0]}", hint=_remedy(reason[0]))
+    return answer.stdout
 
 
 def _environment() -> dict[str, str]:

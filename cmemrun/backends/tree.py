@@ -13,10 +13,12 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 
+from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import read_text, write_text
 
 __all__ = [
     "add",
+    "all_refused",
     "children",
     "create",
     "descendants",
@@ -25,6 +27,7 @@ __all__ = [
     "kill",
     "members",
     "members_of",
+    "refusal",
     "remove",
 ]
 
@@ -32,6 +35,11 @@ __all__ = [
 # told to die: measured 0 to 4 ms, so the first looks come quickly.
 _FIRST_WAIT_SECONDS = 0.0005
 _LONGEST_WAIT_SECONDS = 0.05
+
+_WRITABLE = (
+    "give the container a cgroup tree that it may write to: podman run --security-opt"
+    " unmask=/sys/fs/cgroup, docker run --security-opt writable-cgroups=true (or --privileged)"
+)
 
 
 def fresh_name() -> str:
@@ -42,6 +50,21 @@ def fresh_name() -> str:
 def create(path: str) -> None:
     """Make a group's directory; it must not be there yet."""
     os.mkdir(path, 0o755)
+
+
+def refusal(parent: str, error: OSError) -> NoGroup:
+    """Why no group can be made below ``parent``, and what would help."""
+    hint = _WRITABLE if error.errno == errno.EROFS else None
+    return NoGroup(f"cannot make a group below {parent}: {error.strerror}", hint=hint)
+
+
+def all_refused(refusals: Sequence[NoGroup]) -> NoGroup:
+    """One refusal out of those of several places."""
+    hints = dict.fromkeys(refusal.hint for refusal in refusals if refusal.hint)
+    return NoGroup(
+        "; ".join(dict.fromkeys(refusal.message for refusal in refusals)),
+        hint="; ".join(hints) or None,
+    )
 
 
 def add(path: str, pid: int) -> None:

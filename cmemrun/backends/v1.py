@@ -1,6 +1,7 @@
 """A group in v1's memory hierarchy, with companions in those beside it."""
 
 import os
+from collections.abc import Sequence
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
@@ -105,26 +106,27 @@ class V1Group(DirectoryGroup):
         return own if own is None else own + sum(self._inner_kills.values())
 
 
-def make(hierarchy: Hierarchy, parent: str | None, adopt: Adopt) -> V1Group:
-    """A new group below ``parent``, else below the caller's own, else as near above as allowed.
+def make(hierarchy: Hierarchy, adopt: Adopt, *, places: Sequence[str] | None = None) -> V1Group:
+    """A new group below the first of ``places`` that takes one.
 
-    Raises ``NoGroup`` with every reason.
+    Those are by default the caller's own group and all above it. Raises
+    ``NoGroup`` with every reason.
     """
     mount = hierarchy.v1("memory")
     if mount is None:
         raise NoGroup("no v1 memory hierarchy is mounted")
     name = tree.fresh_name()
-    reasons = []
-    for place in (
-        [parent] if parent else ancestors(hierarchy.own_group(mount) or mount.point, mount)
-    ):
+    refusals = []
+    if places is None:
+        places = list(ancestors(hierarchy.own_group(mount) or mount.point, mount))
+    for place in places:
         path = f"{place}/{name}"
         try:
             adopt(path)
             tree.create(path)
         except OSError as error:
             log.debug("way=cgroup-v1 parent=%s refused=%r", place, error.strerror)
-            reasons.append(f"cannot make a group below {place}: {error.strerror}")
+            refusals.append(tree.refusal(place, error))
             continue
         _count_inner_groups(path)
         killing = make_companion(hierarchy, hierarchy.v2, name, adopt) or make_companion(
@@ -132,7 +134,7 @@ def make(hierarchy: Hierarchy, parent: str | None, adopt: Adopt) -> V1Group:
         )
         counting = make_companion(hierarchy, hierarchy.v1("pids"), name, adopt)
         return V1Group(path, tuple(filter(None, (killing, counting))))
-    raise NoGroup("; ".join(reasons))
+    raise tree.all_refused(refusals)
 
 
 def _count_inner_groups(path: str) -> None:

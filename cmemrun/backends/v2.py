@@ -1,9 +1,11 @@
 """A group in the v2 tree, where that one has the memory controller."""
 
 import errno
+from collections.abc import Sequence
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
+from cmemrun.backends.delegation import OTHERS, divide
 from cmemrun.backends.directory import DirectoryGroup
 from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import parse_limit, read_text, write_text
@@ -92,38 +94,58 @@ class V2Group(DirectoryGroup):
         )
 
 
-def make(hierarchy: Hierarchy, parent: str | None, adopt: Adopt) -> V2Group:
-    """A new group below ``parent``, else as near to the caller's own group as the rules allow.
+def make(
+    hierarchy: Hierarchy,
+    adopt: Adopt,
+    *,
+    places: Sequence[str] | None = None,
+    left_to_us: bool = False,
+) -> V2Group:
+    """A new group below the first of ``places`` that takes one.
 
-    A group with processes cannot hand the memory controller on ("no internal
-    processes", cgroup-v2.rst), so below our own it works only at the root; the
-    nearest ancestor that can is next. Raises ``NoGroup`` with every reason.
+    Those are by default the caller's own group and all above it. A group with
+    processes cannot hand the memory controller on ("no internal processes",
+    cgroup-v2.rst), except at the root; one that is ``left_to_us`` is divided
+    then. Raises ``NoGroup`` with every reason.
     """
     mount = hierarchy.v2
     if mount is None:
         raise NoGroup("no cgroup v2 tree is mounted")
-    own = hierarchy.own_group(mount) or mount.point
-    reasons = []
-    for place in [parent] if parent else ancestors(own, mount):
+    if places is None:
+        places = list(ancestors(hierarchy.own_group(mount) or mount.point, mount))
+    refusals: list[NoGroup] = []
+    for place in places:
         try:
             return _make_below(place, adopt)
         except NoGroup as refusal:
             log.debug("way=cgroup-v2 parent=%s refused=%r", place, refusal.message)
-            reasons.append(refusal.message)
-    raise NoGroup("; ".join(reasons))
+            refusals.append(refusal)
+    for place in places if left_to_us else ():
+        try:
+            divide(place)
+            return _make_below(place, adopt, divided=True)
+        except NoGroup as refusal:
+            log.debug("way=cgroup-v2 divided=%s refused=%r", place, refusal.message)
+            refusals.append(refusal)
+    raise tree.all_refused(refusals)
 
 
-def _make_below(parent: str, adopt: Adopt) -> V2Group:
-    notes = []
+def _make_below(parent: str, adopt: Adopt, *, divided: bool = False) -> V2Group:
+    enabled = ["memory"] if divided else []
     for controller in ("memory", "pids"):
         # memory first: enabling only pids over processes turns the whole group
         # into "domain threaded" and what is made below it into "domain invalid".
         try:
             if _enable(parent, controller):
-                notes.append(f"the {controller} controller was enabled below {parent} and stays so")
+                enabled.append(controller)
         except NoGroup:
             if controller == "memory":
                 raise
+    notes = []
+    if enabled:
+        notes.append(f"enabled below {parent}, and left so: {' and '.join(enabled)}")
+    if divided:
+        notes.append(f"the processes that were in {parent} itself are in {OTHERS} below it now")
     path = f"{parent}/{tree.fresh_name()}"
     try:
         adopt(path)
@@ -131,7 +153,7 @@ def _make_below(parent: str, adopt: Adopt) -> V2Group:
         return V2Group(path, notes=tuple(notes))
     except OSError as error:
         tree.remove([path])
-        raise NoGroup(f"cannot make a group below {parent}: {error.strerror}") from error
+        raise tree.refusal(parent, error) from error
 
 
 def _enable(parent: str, controller: str) -> bool:

@@ -1,11 +1,14 @@
 """v1 and v2 on made-up groups: old kernels' texts, and refusals that real ones do not give here."""
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from cmemrun.backends import choose, v1, v2
+from cmemrun.backends import choose, delegation, v1, v2
+from cmemrun.backends.surrounding import Surrounding
 from cmemrun.backends.v1 import V1Group
 from cmemrun.backends.v2 import V2Group
 from cmemrun.errors import BadInput, NoGroup
@@ -168,34 +171,73 @@ def unified(tmp_path: Path, own: str) -> Hierarchy:
 def test_every_reason_is_told_where_no_group_can_be_had(tmp_path: Path) -> None:
     fill(tmp_path, {"cgroup.controllers": "cpu memory\n", "cgroup.subtree_control": "memory\n"})
     fill(tmp_path / "job", {"cgroup.controllers": "cpu\n", "cgroup.subtree_control": ""})
-    heir = Heir()
+    heir, hierarchy = Heir(), unified(tmp_path, "/job")
     with pytest.raises(NoGroup) as refusal:
-        choose(unified(tmp_path, "/job"), 1, heir, require="cgroup")
+        choose(hierarchy, 1, heir, Surrounding(hierarchy), require="cgroup")
     message = refusal.value.message
     # A made-up directory gets no control files, so even the last one is refused.
     assert f"{tmp_path}/job has no memory controller" in message
     assert f"cannot make a group below {tmp_path}:" in message
-    assert "no v1 memory hierarchy is mounted" in message
-    assert refusal.value.hint
+    assert "no group above ours was left to us" in message
     assert len(heir.paths) == 1 and not Path(heir.paths[0]).exists()
 
 
 def test_memory_on_neither(tmp_path: Path) -> None:
     with pytest.raises(NoGroup, match="no cgroup v2 tree is mounted"):
-        v2.make(Hierarchy((), {}), None, lambda _: None)
+        v2.make(Hierarchy((), {}), lambda _: None)
     with pytest.raises(NoGroup, match="no v1 memory"):
-        v1.make(Hierarchy((), {}), None, lambda _: None)
+        v1.make(Hierarchy((), {}), lambda _: None)
 
 
 def test_parents(tmp_path: Path) -> None:
     hierarchy = unified(tmp_path, "/")
     for parent in ("relative", "/missing", f"{tmp_path}/missing"):
         with pytest.raises(BadInput, match="--parent"):
-            choose(hierarchy, 1, Heir(), parent=parent)
+            choose(hierarchy, 1, Heir(), Surrounding(hierarchy), parent=parent)
     (tmp_path / "mine").mkdir()
     for parent in ("/mine", f"{tmp_path}/mine", f"{tmp_path}/mine/../mine"):
         with pytest.raises(NoGroup, match=f"{tmp_path}/mine has no memory controller"):
-            choose(hierarchy, 1, Heir(), parent=parent)
+            choose(hierarchy, 1, Heir(), Surrounding(hierarchy), parent=parent)
     named = Mount(os.fspath(tmp_path), "/", 1, frozenset({"name=systemd"}))
     with pytest.raises(BadInput, match="without the memory controller"):
-        choose(Hierarchy((named,), {}), 1, Heir(), parent=f"{tmp_path}/mine")
+        hierarchy = Hierarchy((named,), {})
+        choose(hierarchy, 1, Heir(), Surrounding(hierarchy), parent=f"{tmp_path}/mine")
+
+
+def test_a_division_that_fails_half_way_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, {"cgroup.procs": "", "cgroup.subtree_control": ""})
+    top, others = str(tmp_path), f"{tmp_path}/{delegation.OTHERS}"
+    where = dict.fromkeys((11, 12, 13), top)
+
+    def add(path: str, pid: int) -> None:
+        if pid == 13:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        where[pid] = path
+
+    def members_of(path: str) -> list[int]:
+        return [pid for pid, group in where.items() if group == path]
+
+    monkeypatch.setattr(delegation.tree, "add", add)
+    monkeypatch.setattr(delegation.tree, "members_of", members_of)
+    with pytest.raises(NoGroup, match="cannot be divided: Permission denied"):
+        delegation.divide(top)
+    assert set(where.values()) == {top}
+    assert not Path(others).exists()
+    # Where the kernel goes on saying that somebody is in it, likewise.
+    del where[13]
+    busy = OSError(errno.EBUSY, "Device or resource busy")
+    monkeypatch.setattr(delegation, "write_text", lambda *_: (_ for _ in ()).throw(busy))
+    with pytest.raises(NoGroup, match="cannot be moved"):
+        delegation.divide(top)
+    assert set(where.values()) == {top}
+
+
+def test_a_division_waits_for_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delegation, "_LOCK_SECONDS", 0.05)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    with pytest.raises(NoGroup, match="somebody holds a lock"):
+        delegation.divide(str(tmp_path))
+    os.close(fd)

@@ -1,4 +1,4 @@
-"""One machine with systemd, four places to be in: each gets the best way there is, and says so."""
+"""One machine with systemd, many places to be in: each gets the best way there is, and says so."""
 
 import json
 import os
@@ -12,11 +12,28 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import groups
+
 PLACE = os.environ["CMEMRUN_TEST_PLACE"]
 MIB = 2**20
 ALLOCATE = [sys.executable, "examples/allocate.py", "64MiB", "1s"]
 BUS = "--system" if PLACE == "root" else "--user"
+BACKEND = {
+    "service": "systemd-scope",
+    "login": "systemd-scope",
+    "root": "systemd-scope",
+    "delegated": "cgroup-v2",
+    "root-delegated": "cgroup-v2",
+    "writable-container": "cgroup-v2",
+    "container": "proc",
+    "nobus": "proc",
+}[PLACE]
 with_scope = pytest.mark.places("service", "login", "root")
+with_group = pytest.mark.places(
+    "service", "login", "root", "delegated", "root-delegated", "writable-container"
+)
+divided = pytest.mark.places("delegated", "root-delegated", "writable-container")
+without_group = pytest.mark.places("container", "nobus")
 
 
 def measure(*arguments: str, prefix: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
@@ -41,22 +58,72 @@ def units() -> str:
     return done.stdout
 
 
+@divided
+def test_runs_that_begin_at_the_same_time_share_the_division() -> None:
+    command = ["cmemrun", "--require", "cgroup", "-q", "sleep", "1"]
+    runs = [subprocess.Popen(command) for _ in range(4)]
+    assert [run.wait() for run in runs] == [0, 0, 0, 0]
+    own = Path("/proc/self/cgroup").read_text().strip().rpartition("/")
+    assert own[2] == "cmemrun-others"
+
+
 def test_a_number_with_its_way_named() -> None:
     measure("--", *ALLOCATE)
     run = measure("--", *ALLOCATE)
     assert run["exit"]["status"] == 0
-    if PLACE == "nobus":
-        assert run["method"]["backend"] == "proc"
-        assert run["method"]["lower_bound"] is True
-        assert any("connect to bus" in note for note in run["method"]["notes"])
+    assert run["method"]["backend"] == BACKEND
+    if BACKEND == "proc":
+        assert (run["method"]["peak_source"], run["method"]["lower_bound"]) == ("sampled", True)
         assert 64 * MIB <= run["peak_bytes"] <= 85 * MIB
         return
-    assert run["method"]["backend"] == "systemd-scope"
     assert (run["method"]["peak_source"], run["method"]["lower_bound"]) == ("kernel", False)
-    prefix = () if PLACE == "root" else ("sudo", "-n", "--preserve-env=PYTHONPATH,PATH", "env")
+    if PLACE == "writable-container":
+        return  # nobody is more of a root there
+    prefix = () if "root" in PLACE else ("sudo", "-n", "--preserve-env=PYTHONPATH,PATH", "env")
     as_root = measure("--", *ALLOCATE, prefix=prefix)
-    assert as_root["method"]["backend"] == "systemd-scope"
+    assert as_root["method"]["backend"] in ("systemd-scope", BACKEND)
     assert abs(run["at_peak"]["anon_bytes"] - as_root["at_peak"]["anon_bytes"]) <= MIB
+
+
+@with_group
+def test_anon_is_what_the_program_itself_says(tmp_path: Path) -> None:
+    load = tmp_path / "load.py"
+    load.write_text(
+        "import time\n"
+        "data = bytearray(64 << 20)\n"
+        "for at in range(0, len(data), 4096): data[at] = 1\n"
+        "time.sleep(1)\n"
+        "lines = dict(line.split(':') for line in open('/proc/self/status'))\n"
+        "open(__file__ + '.told', 'w').write(lines['RssAnon'].split()[0])\n"
+    )
+    run = measure("--", sys.executable, str(load))
+    told = int(Path(f"{load}.told").read_text()) * 1024
+    assert abs(run["at_peak"]["anon_bytes"] - told) <= MIB
+
+
+@without_group
+def test_what_is_not_good_enough_is_refused(tmp_path: Path) -> None:
+    for require in ("cgroup", "exact"):
+        refused = subprocess.run(
+            ["cmemrun", "--require", require, "touch", str(tmp_path / "ran")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 125
+        remedy = {"container": "unmask=/sys/fs/cgroup", "nobus": "sudo loginctl enable-linger"}
+        assert remedy[PLACE] in refused.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.places("container")
+def test_the_container_is_told_of() -> None:
+    run = measure("--", *ALLOCATE)
+    assert run["peak_bytes"] <= run["upper_bound_bytes"] <= run["peak_bytes"] + 16 * MIB
+    assert any("limit of 512.0 MiB" in note for note in run["method"]["notes"])
+    eater = "b = []\nwhile True: b.append(bytearray(1 << 20))"
+    run = measure("--", "sh", "-c", f"python3 -c '{eater}'; :")
+    assert run["events"]["oom_kill"] >= 1
 
 
 @pytest.mark.places("nobus")
@@ -75,6 +142,22 @@ def test_the_remedy_works_when_followed() -> None:
     run = measure("--require", "exact", "--", *ALLOCATE)
     assert run["method"]["backend"] == "systemd-scope"
     subprocess.run(["sudo", "loginctl", "disable-linger", "nobus"], check=True)
+
+
+@divided
+def test_a_limit_and_after_kill_9(mark: str) -> None:
+    run = measure("--limit", "32Mi", "--", *ALLOCATE)
+    assert run["exit"]["signal"] == signal.SIGKILL
+    assert (run["limits"]["max_bytes"], run["events"]["oom_kill"]) == (32 * MIB, 1)
+    for _ in range(3):
+        launcher = subprocess.Popen(["cmemrun", "-q", "sleep", "1000"])
+        deadline = time.monotonic() + 60
+        while not groups():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        launcher.kill()
+        launcher.wait()
+        # That nothing is left of it the watch on every test sees.
 
 
 @with_scope
@@ -120,7 +203,7 @@ def test_a_bus_that_hangs(tmp_path: Path) -> None:
     silent.close()
 
 
-@pytest.mark.places("service", "login", "nobus")
+@pytest.mark.places("service", "login", "nobus", "root")
 def test_no_directory_behind_the_managers_back() -> None:
     run = measure("true")
     assert run["method"]["backend"] in ("systemd-scope", "proc")
