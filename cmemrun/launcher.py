@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from cmemrun.errors import CmemrunError, ProgramNotExecutable, ProgramNotFound
+from cmemrun.identity import User, become, environment_of, not_allowed
 from cmemrun.model import Exit
 
 __all__ = ["Program", "original_environment"]
 
 _FAILURE = struct.Struct("=iI")  # errno, index of the path that gave it
+_NOT_BECOME = 2**32 - 1  # in place of an index: the user could not be changed
 
 # execvp(3): these say "not here", and the search goes on.
 _NOT_HERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT})
@@ -34,15 +36,20 @@ class Program:
         *,
         restore: Callable[[], None],
         environment: Mapping[str, str] | None = None,
+        user: User | None = None,
     ) -> None:
         """Make its process; nothing is executed before ``open_gate``.
 
         ``restore`` is called there just before, to put back what of the
-        caller's signal dispositions and mask we have changed.
+        caller's signal dispositions and mask we have changed; and the process
+        becomes ``user``, where one is given.
         """
         if not command[0]:
             raise ProgramNotFound("there is no program ''", hint="name one")
         environment = os.environ if environment is None else environment
+        if user is not None:
+            environment = environment_of(user, environment)
+        self._user = user
         self.command = tuple(command)
         self._paths = search(command[0], environment)
         self._status: int | None = None
@@ -53,7 +60,7 @@ class Program:
         self.pid = os.fork()
         if self.pid == 0:
             _wait_and_execute(
-                waiting, failing, self._gate, self._paths, self.command, environment, restore
+                waiting, failing, self._gate, self._paths, self.command, environment, restore, user
             )
         os.close(waiting)
         os.close(failing)
@@ -129,12 +136,15 @@ class Program:
         """How it ended.
 
         Raises ``ProgramNotFound`` or ``ProgramNotExecutable``, with the path
-        and the reason, where it was never executed.
+        and the reason, where it was never executed, and ``CmemrunError`` where
+        it could not become its user.
         """
         assert self._status is not None, "asked before its end"  # noqa: S101
         failure = os.read(self._failure, _FAILURE.size)
         if len(failure) == _FAILURE.size:
             number, index = _FAILURE.unpack(failure)
+            if index == _NOT_BECOME and self._user is not None:
+                raise not_allowed(self._user, number)
             raise self._refusal(number, self._paths[index])
         if os.WIFSIGNALED(self._status):
             return Exit(None, os.WTERMSIG(self._status), timed_out)
@@ -202,18 +212,29 @@ def _wait_and_execute(
     command: tuple[str, ...],
     environment: Mapping[str, str],
     restore: Callable[[], None],
+    user: User | None,
 ) -> NoReturn:
     try:
         os.close(gate)
         if os.read(waiting, 1) == b"!":
-            restore()
-            failure = _execute(paths, command, environment)
+            failure = _become(user) if user is not None else None
+            if failure is None:
+                restore()
+                failure = _execute(paths, command, environment)
             os.write(failing, _FAILURE.pack(*failure))
     except BaseException:
         os.write(failing, _FAILURE.pack(errno.EINVAL, 0))
     finally:
         # Reached only where nothing was executed; never back into the caller's code.
         os._exit(127)
+
+
+def _become(user: User) -> tuple[int, int] | None:
+    try:
+        become(user)
+    except OSError as error:
+        return error.errno or errno.EPERM, _NOT_BECOME
+    return None
 
 
 def _execute(

@@ -210,6 +210,7 @@ class Run(NamedTuple):
     """One measured command, from its birth to the end of its last process."""
 
     command: tuple[str, ...]
+    user: str | None
     started_at: "datetime"
     wall_seconds: float
     cpu_user_seconds: float

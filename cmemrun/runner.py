@@ -14,6 +14,7 @@ from cmemrun.backends import Group, choose
 from cmemrun.backends.base import CpuTime
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput, KernelTextError
+from cmemrun.identity import User
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
 from cmemrun.launcher import Program
@@ -43,7 +44,7 @@ class Settings(NamedTuple):
     process gets SIGTERM, and ``grace_seconds`` later the whole group SIGKILL.
     ``linger``: wait for what outlives the main process instead of ending it.
     ``parent``: the group to work below. ``backend`` and ``require``: see
-    ``backends.choose``.
+    ``backends.choose``. ``user``: whom the program is run as, by root.
     """
 
     refresh_seconds: float = 0.5
@@ -55,6 +56,7 @@ class Settings(NamedTuple):
     parent: str | None = None
     backend: str = "auto"
     require: str | None = None
+    user: User | None = None
 
 
 def measure(
@@ -79,10 +81,19 @@ def measure(
     if any("\0" in word for word in command):
         raise BadInput("an argument cannot hold a NUL byte", hint="give it in a file")
     settings, waiter = settings or Settings(), waiter or Background()
+    if settings.user is not None and os.geteuid() != 0:
+        if settings.user.uid != os.geteuid():
+            raise BadInput(
+                f"only root can run a program as {settings.user.name}",
+                hint=f"sudo cmemrun --user {settings.user.name} …",
+            )
+        settings = settings._replace(user=None)
     hierarchy = detect()
     surrounding = Surrounding(hierarchy)
     with contextlib.ExitStack() as stack:
-        program = Program(command, restore=waiter.restore, environment=environment)
+        program = Program(
+            command, restore=waiter.restore, environment=environment, user=settings.user
+        )
         stack.callback(program.abandon)
         keeper = stack.enter_context(Keeper())
         group = choose(
@@ -172,6 +183,7 @@ def _run(
 
     return Run(
         command=program.command,
+        user=settings.user.name if settings.user else None,
         started_at=datetime.fromtimestamp(started_at, UTC),
         wall_seconds=wall_seconds,
         cpu_user_seconds=cpu.user_seconds,

@@ -59,7 +59,7 @@ LAYERS = [
     {"units", "model"},
     {"kernel"},
     {"backends"},
-    {"keeper", "signals", "launcher", "series", "sampler"},
+    {"identity", "keeper", "signals", "launcher", "series", "sampler"},
     {"runner"},
 ]
 PORTABLE = [{"errors", "units", "model"}, {"analysis"}, {"report"}]

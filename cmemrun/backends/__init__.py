@@ -1,7 +1,9 @@
 """The ways to have a group, and the only place that picks one."""
 
+import contextlib
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cmemrun.backends import v1, v2
 from cmemrun.backends.base import Group, Heir
@@ -11,6 +13,9 @@ from cmemrun.backends.tree import all_refused
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.hierarchy import Hierarchy, is_manager
 from cmemrun.log import Log
+
+if TYPE_CHECKING:
+    from cmemrun.backends.manager import Manager
 
 __all__ = ["Group", "choose"]
 
@@ -47,57 +52,74 @@ def choose(
         if backend not in ("auto", way):
             raise BadInput(f"--parent: {parent!r} is not for --backend {backend}")
         backend, places = way, [place]
-    makers: dict[str, Callable[[], Group]] = {
-        "delegated": lambda: _delegated(hierarchy, heir, backend),
-        "systemd": lambda: _scope(hierarchy, program, heir),
-        "v2": lambda: v2.make(hierarchy, heir.adopt, places=places),
-        "v1": lambda: v1.make(hierarchy, heir.adopt, places=places),
-    }
     wanted = _in_order(hierarchy, backend) if places is None else [backend]
     refusals: list[NoGroup] = []
-    for way in wanted:
-        if way == "proc":
-            break
-        try:
-            group = makers[way]()
-        except NoGroup as refusal:
-            refusals.append(refusal)
-            log.debug("way=%s refused=%r", way, refusal.message)
-            continue
-        log.debug("way=%s group=%s layout=%s", group.name, group.where, hierarchy.layout.value)
-        if require == "exact" and group.peak() is None:
-            group.close()
-            group.remove()
-            raise NoGroup(
-                "--require exact: this kernel keeps no high-water mark for a v2 group",
-                hint="use Linux 5.19 or newer, or --require cgroup for a sampled peak",
-            )
-        return group
-    why = all_refused(refusals).message or "--backend proc asks for none"
+    with contextlib.ExitStack() as stack:
+        manager = None
+        if is_manager() and not {"delegated", "systemd"}.isdisjoint(wanted):
+            manager = stack.enter_context(contextlib.closing(_manager()))
+        makers: dict[str, Callable[[], Group]] = {
+            "delegated": lambda: _delegated(hierarchy, heir, manager, backend),
+            "systemd": lambda: _scope(hierarchy, program, heir, manager),
+            "v2": lambda: v2.make(hierarchy, heir.adopt, places=places),
+            "v1": lambda: v1.make(hierarchy, heir.adopt, places=places),
+        }
+        for way in wanted:
+            if way == "proc":
+                break
+            try:
+                group = makers[way]()
+            except NoGroup as refusal:
+                refusals.append(refusal)
+                log.debug("way=%s refused=%r", way, refusal.message)
+                continue
+            log.debug("way=%s group=%s layout=%s", group.name, group.where, hierarchy.layout.value)
+            if require == "exact" and group.peak() is None:
+                group.close()
+                group.remove()
+                raise NoGroup(
+                    "--require exact: this kernel keeps no high-water mark for a v2 group",
+                    hint="use Linux 5.19 or newer, or --require cgroup for a sampled peak",
+                )
+            return group
+    why = all_refused(refusals)
     if "proc" in wanted and require is None:
         from cmemrun.backends.proc import ProcessTree
 
-        return ProcessTree(surrounding, heir, why)
+        return ProcessTree(surrounding, heir, why.message or "--backend proc asks for none")
+    raise _none_possible(why, backend)
+
+
+def _none_possible(why: NoGroup, backend: str) -> NoGroup:
     if backend == "proc":
-        remedy: str | None = "leave --backend proc out"
-    else:
-        remedy = all_refused(refusals).hint
-        if os.geteuid() != 0:
-            remedy = f"{remedy}; or {_REMEDY}" if remedy else _REMEDY
-    raise NoGroup(f"no memory group can be made here ({why})", hint=remedy)
+        return NoGroup("--backend proc makes no memory group", hint="leave it out")
+    hints = [why.hint] if why.hint else []
+    if os.geteuid() != 0:
+        hints.append(_REMEDY)
+    return NoGroup(
+        f"no memory group can be made here ({why.message})", hint="; or ".join(hints) or None
+    )
 
 
-def _scope(hierarchy: Hierarchy, program: int, heir: Heir) -> Group:
+def _manager() -> "Manager":
+    from cmemrun.backends.manager import Manager
+
+    return Manager(system=os.geteuid() == 0)
+
+
+def _scope(hierarchy: Hierarchy, program: int, heir: Heir, manager: "Manager | None") -> Group:
+    if manager is None:
+        raise NoGroup("systemd is not the manager here")
     from cmemrun.backends import systemd
 
-    return systemd.make(hierarchy, program, heir.pid, heir.adopt)
+    return systemd.make(hierarchy, manager, program, heir.pid, heir.adopt)
 
 
-def _delegated(hierarchy: Hierarchy, heir: Heir, backend: str) -> Group:
+def _delegated(hierarchy: Hierarchy, heir: Heir, manager: "Manager | None", backend: str) -> Group:
     memory = hierarchy.v1("memory") or hierarchy.v2
     if memory is None or backend not in ("auto", f"v{memory.version}"):
         raise NoGroup(f"the memory controller is not in a {backend} tree")
-    groups = left_to_us(hierarchy, memory)
+    groups = left_to_us(hierarchy, memory, manager)
     if not groups:
         raise NoGroup("no group above ours was left to us")
     if memory.version == 1:

@@ -11,12 +11,16 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from cmemrun.backends import tree
 from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import read_text, write_text
-from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors, is_manager
+from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors
 from cmemrun.log import Log
+
+if TYPE_CHECKING:
+    from cmemrun.backends.manager import Manager
 
 __all__ = ["OTHERS", "divide", "left_to_us"]
 
@@ -35,10 +39,11 @@ _ROUNDS = 50
 _PAUSE_SECONDS = 0.002
 
 
-def left_to_us(hierarchy: Hierarchy, mount: Mount) -> list[str]:
+def left_to_us(hierarchy: Hierarchy, mount: Mount, manager: "Manager | None") -> list[str]:
     """Our own group and those above it that are left to us, inner ones first.
 
-    Raises ``NoGroup`` with the reason where there is none.
+    ``manager`` is whom to ask, ``None`` where nobody manages the groups. Raises
+    ``NoGroup`` with the reason where there is none.
     """
     own = hierarchy.own_group(mount)
     if own is None:
@@ -47,8 +52,8 @@ def left_to_us(hierarchy: Hierarchy, mount: Mount) -> list[str]:
         raise tree.refusal(own, OSError(errno.EROFS, os.strerror(errno.EROFS)))
     if not os.access(own, os.W_OK):
         raise NoGroup(f"{own} belongs to somebody else")
-    if is_manager():
-        unit = _delegated_unit(hierarchy, own, mount)
+    if manager is not None:
+        unit = _delegated_unit(own, mount, manager)
         return [group for group in ancestors(own, mount) if _is_in(group, unit)]
     # Nobody to ask: the whole of a private namespace that can be written to, and
     # what somebody gave to an ordinary user.
@@ -133,18 +138,21 @@ def _is_top_of_a_namespace(group: str, mount: Mount) -> bool:
     return group == mount.point and os.path.exists(f"{group}/cgroup.type")
 
 
-def _delegated_unit(hierarchy: Hierarchy, own: str, mount: Mount) -> str:
+def _delegated_unit(own: str, mount: Mount, manager: "Manager") -> str:
     """The directory of the unit that we are in, where its manager has left it to us."""
     for group in ancestors(own, mount):
-        if not _UNIT.fullmatch(os.path.basename(group)):
+        unit = os.path.basename(group)
+        if not _UNIT.fullmatch(unit):
             continue
+        if unit.startswith("user@"):
+            raise NoGroup(f"{unit} is left to the manager in it, which left us nothing")
         if _is_marked(group):
             return group
-        said = _ask_manager(os.path.basename(group), group.removeprefix(mount.point))
-        if said == "yes":
+        delegated = _ask(manager, unit, group.removeprefix(mount.point))
+        if delegated:
             return group
-        if said == "no":
-            raise NoGroup(f"the unit {os.path.basename(group)} is not delegated", hint=_REMEDY)
+        if delegated is not None:
+            raise NoGroup(f"the unit {unit} is not delegated", hint=_REMEDY)
     raise NoGroup("we are in no unit that could be delegated")
 
 
@@ -160,14 +168,11 @@ def _is_marked(group: str) -> bool:
     return False
 
 
-def _ask_manager(unit: str, path: str) -> str | None:
-    """``yes`` or ``no``, ``None`` where it knows no unit of that name and place."""
-    from cmemrun.backends import systemd
-
-    # The path tells whose it is; the system's own marks what it delegates.
-    manager = "--user" if f"/user@{os.geteuid()}.service/" in path else "--system"
-    told = systemd.show(manager, unit, ("Delegate", "ControlGroup"))
-    return told["Delegate"] if told.get("ControlGroup") == path else None
+def _ask(manager: "Manager", unit: str, path: str) -> bool | None:
+    """Whether it has left the unit to others, ``None`` where it knows none of that place."""
+    if manager.property(unit, "ControlGroup") != path:
+        return None
+    return manager.property(unit, "Delegate") is True
 
 
 def _is_in(group: str, top: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 from cmemrun import units
 from cmemrun.commands.arguments import Option
 from cmemrun.errors import BadInput
+from cmemrun.identity import User, find_user
 from cmemrun.sampler import AUTO_PROBE, Probe
 
 __all__ = ["Backend", "Linger", "Require", "RunOptions"]
@@ -110,6 +111,16 @@ class RunOptions(NamedTuple):
             ("--require",),
             "Refuse to measure without a group, or without the kernel's own peak.",
             "Measuring",
+        ),
+    ]
+    user: Annotated[
+        User | None,
+        Option(
+            ("--user",),
+            'Run the program as this user, for root: --user "$SUDO_USER".',
+            "Measuring",
+            metavar="NAME",
+            parse=find_user,
         ),
     ]
     limit: Annotated[

@@ -8,6 +8,7 @@ from cmemrun import units
 from cmemrun.commands.console import colour, log_everything, say, show
 from cmemrun.commands.options import Linger, RunOptions
 from cmemrun.errors import BadInput, CmemrunError
+from cmemrun.identity import acting_as
 from cmemrun.launcher import original_environment
 from cmemrun.model import Limits, Run
 from cmemrun.runner import Settings, measure
@@ -37,8 +38,9 @@ def run(command: list[str], options: RunOptions) -> int:
     if options.debug:
         log_everything()
 
-    document = _output("--json", options.json) if options.json is not None else None
-    report = _output("--output", options.output) if options.output is not None else None
+    with acting_as(options.user):
+        document = _output("--json", options.json) if options.json is not None else None
+        report = _output("--output", options.output) if options.output is not None else None
     if document and report and document.identity == report.identity is not None:
         raise BadInput(
             f"--json and --output both name {options.json!r}", hint="give each a file of its own"
@@ -53,6 +55,7 @@ def run(command: list[str], options: RunOptions) -> int:
         parent=options.parent,
         backend=options.backend.value,
         require=options.require.value if options.require else None,
+        user=options.user,
     )
     with Foreground() as waiter:
         measured = measure(
@@ -66,7 +69,8 @@ def run(command: list[str], options: RunOptions) -> int:
         from cmemrun.analysis.budget import judge_peak
 
         measured = measured._replace(budgets=(judge_peak(measured, options.max_peak),))
-    status = _publish(measured, document, report, quiet=options.quiet)
+    with acting_as(options.user):
+        status = _publish(measured, document, report, quiet=options.quiet)
     # Whoever presses Ctrl-C in a loop of a shell means the loop; the shell ends
     # it when it sees us end by the signal, which to it has the same status.
     # Without a shell (we lead the session) nobody looks.

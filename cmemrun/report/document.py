@@ -26,6 +26,7 @@ def to_document(run: Run) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "command": [unicode_text(word) for word in run.command],
+        "user": run.user,
         "started_at": run.started_at.isoformat(),
         "wall_seconds": run.wall_seconds,
         "cpu_user_seconds": run.cpu_user_seconds,

@@ -48,6 +48,8 @@ class _Report:
     def lines(self) -> Iterator[str]:
         run = self.run
         yield self._row("cmemrun", self._bold(command_line(run.command)))
+        if run.user is not None:
+            yield self._row("", f"as {printable(run.user)}")
         yield self._row("", self._outcome())
         yield ""
         yield self._row(

@@ -1,0 +1,131 @@
+"""Becoming another user, wholly: for root who measures on behalf of somebody else.
+
+A program so run has that user's rights and nothing of root's: not its groups,
+capabilities, kernel keys or environment. What we write for the user is written
+with the user's rights, too, so no link laid out in a home directory makes root
+write elsewhere.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from cmemrun.errors import BadInput, CmemrunError
+from cmemrun.kernel.files import read_text
+
+__all__ = ["User", "acting_as", "become", "environment_of", "find_user", "not_allowed"]
+
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4  # prctl(2), Linux 4.3
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
+_KEYCTL_JOIN_SESSION_KEYRING = 1  # keyctl(2), which no C library wraps
+_KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+
+
+class User(NamedTuple):
+    """Who somebody is to the kernel, and where at home."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+    shell: str
+
+
+def find_user(name: str) -> User:
+    """A user by name or number, groups included.
+
+    Raises ``BadInput`` where there is none.
+    """
+    import pwd
+
+    try:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            entry = pwd.getpwuid(int(name))
+    except (KeyError, ValueError, OverflowError) as error:
+        raise BadInput(f"there is no user {name!r}", hint="write a name or a number") from error
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return User(
+        entry.pw_name, entry.pw_uid, entry.pw_gid, tuple(groups), entry.pw_dir, entry.pw_shell
+    )
+
+
+def environment_of(user: User, environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment made the user's own, as ``su`` without ``-`` does."""
+    own = dict(environment)
+    own |= {"HOME": user.home, "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell}
+    for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "XAUTHORITY", "MAIL"):
+        own.pop(name, None)
+    runtime = f"/run/user/{user.uid}"
+    with contextlib.suppress(OSError):
+        if os.stat(runtime).st_uid == user.uid:
+            own["XDG_RUNTIME_DIR"] = runtime
+    return own
+
+
+def not_allowed(user: User, number: int) -> CmemrunError:
+    """What to say where somebody could not become a user."""
+    return CmemrunError(
+        f"cannot become {user.name}: {os.strerror(number)}",
+        hint="run as root with all of its rights (CAP_SETUID, CAP_SETGID)",
+    )
+
+
+def become(user: User) -> None:
+    """Be this user from now on, without a way back.
+
+    Raises ``OSError`` where that is refused, ``PermissionError`` also where a
+    right of root's has stayed (securebits can keep some).
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    os.setgroups(user.groups)
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)
+    if user.uid == 0:
+        return
+    keyctl = _KEYCTL_NUMBERS.get(os.uname().machine)
+    if keyctl is not None:
+        # Whoever possesses a session's keyring may use its keys, whatever its
+        # user ID. A kernel without keys has none to give away.
+        libc.syscall(keyctl, _KEYCTL_JOIN_SESSION_KEYRING, None)
+    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    # The change of user clears what is effective and permitted; what could be
+    # inherited by a program with capabilities of its own it leaves.
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    libc.capset(header, (ctypes.c_uint32 * 6)())
+    status = dict(
+        line.split(b":", 1) for line in (read_text("/proc/self/status") or b"").splitlines()
+    )
+    rights = [int(status.get(name, b"0"), 16) for name in (b"CapInh", b"CapPrm", b"CapEff")]
+    if any(rights) or os.getresuid() != (user.uid,) * 3 or os.getresgid() != (user.gid,) * 3:
+        raise PermissionError(1, "not all rights could be given up")
+
+
+@contextlib.contextmanager
+def acting_as(user: User | None) -> Iterator[None]:
+    """Open and write files with this user's rights, and so as its owner.
+
+    Root comes back afterwards: it is for our own code only. Raises
+    ``CmemrunError`` where we may not.
+    """
+    if user is None or os.geteuid() != 0:
+        yield
+        return
+    groups, gid = os.getgroups(), os.getegid()
+    try:
+        try:
+            os.setgroups(user.groups)
+            os.setegid(user.gid)
+            os.seteuid(user.uid)
+        except OSError as error:
+            raise not_allowed(user, error.errno or 1) from error
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
