@@ -61,6 +61,7 @@ LAYERS = [
     {"backends"},
     {"identity", "keeper", "signals", "launcher", "series", "sampler"},
     {"runner"},
+    {"diagnosis"},
 ]
 PORTABLE = [{"errors", "units", "model"}, {"analysis"}, {"report"}]
 

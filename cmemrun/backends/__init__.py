@@ -2,14 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cmemrun.backends import v1, v2
 from cmemrun.backends.base import Group, Heir
 from cmemrun.backends.delegation import left_to_us
 from cmemrun.backends.surrounding import Surrounding
-from cmemrun.backends.tree import all_refused
+from cmemrun.backends.tree import AS_ROOT, all_refused
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.hierarchy import Hierarchy, is_manager
 from cmemrun.log import Log
@@ -17,9 +17,7 @@ from cmemrun.log import Log
 if TYPE_CHECKING:
     from cmemrun.backends.manager import Manager
 
-__all__ = ["Group", "choose"]
-
-_REMEDY = "run as root (sudo cmemrun …), or name a group you may write to with --parent"
+__all__ = ["Group", "Surrounding", "choose", "make", "open_manager", "ways"]
 
 log = Log(__name__)
 
@@ -37,11 +35,11 @@ def choose(
     """Make a group for a waiting program in the best way this machine offers.
 
     ``heir`` is told everything that somebody must end and remove if we cannot;
-    ``surrounding`` is of before the program's process was made.
-    ``parent`` is the directory to make it in, or the path of a group as
-    ``/proc/self/cgroup`` has it. ``backend`` is ``auto``, ``systemd``, ``v2``,
-    ``v1`` or ``proc``. ``require`` is ``cgroup`` to refuse a measurement without
-    a group, or ``exact`` to refuse a sampled peak, too.
+    ``surrounding`` is of before the program's process was made. ``parent`` is the
+    directory to make it in, or the path of a group as ``/proc/self/cgroup`` has
+    it. ``backend`` is ``auto``, ``systemd``, ``v2``, ``v1`` or ``proc``.
+    ``require`` is ``cgroup`` to refuse a measurement without a group, or ``exact``
+    to refuse a sampled peak, too.
 
     Raises ``BadInput`` for a parent that is no memory group and ``NoGroup``,
     with the reason of every way, where none works or none is good enough.
@@ -51,24 +49,16 @@ def choose(
         way, place = _parent(hierarchy, parent)
         if backend not in ("auto", way):
             raise BadInput(f"--parent: {parent!r} is not for --backend {backend}")
-        backend, places = way, [place]
-    wanted = _in_order(hierarchy, backend) if places is None else [backend]
+        wanted, places = [way], [place]
+    else:
+        wanted = ways(hierarchy, backend)
     refusals: list[NoGroup] = []
-    with contextlib.ExitStack() as stack:
-        manager = None
-        if is_manager() and not {"delegated", "systemd"}.isdisjoint(wanted):
-            manager = stack.enter_context(contextlib.closing(_manager()))
-        makers: dict[str, Callable[[], Group]] = {
-            "delegated": lambda: _delegated(hierarchy, heir, manager, backend),
-            "systemd": lambda: _scope(hierarchy, program, heir, manager),
-            "v2": lambda: v2.make(hierarchy, heir.adopt, places=places),
-            "v1": lambda: v1.make(hierarchy, heir.adopt, places=places),
-        }
+    with open_manager() as asked:
         for way in wanted:
             if way == "proc":
                 break
             try:
-                group = makers[way]()
+                group = make(way, hierarchy, program, heir, asked, places=places)
             except NoGroup as refusal:
                 refusals.append(refusal)
                 log.debug("way=%s refused=%r", way, refusal.message)
@@ -87,27 +77,55 @@ def choose(
         from cmemrun.backends.proc import ProcessTree
 
         return ProcessTree(surrounding, heir, why.message or "--backend proc asks for none")
-    raise _none_possible(why, backend)
-
-
-def _none_possible(why: NoGroup, backend: str) -> NoGroup:
     if backend == "proc":
-        return NoGroup("--backend proc makes no memory group", hint="leave it out")
+        raise NoGroup("--backend proc makes no memory group", hint="leave it out")
     hints = [why.hint] if why.hint else []
-    if os.geteuid() != 0:
-        hints.append(_REMEDY)
-    return NoGroup(
+    if os.geteuid() != 0 and AS_ROOT not in (why.hint or ""):
+        hints.append(AS_ROOT)
+    raise NoGroup(
         f"no memory group can be made here ({why.message})", hint="; or ".join(hints) or None
     )
 
 
-def _manager() -> "Manager":
-    from cmemrun.backends.manager import Manager
+def ways(hierarchy: Hierarchy, backend: str = "auto") -> list[str]:
+    """The ways that ``choose`` tries for a backend, best first.
 
-    return Manager(system=os.geteuid() == 0)
+    Where systemd is the manager nobody makes directories behind its back who
+    can ask it (CGROUP_DELEGATION.md, the single-writer rule); root may still do
+    so where it does not answer.
+    """
+    if backend in ("v2", "v1"):
+        return [f"delegated-{backend}", backend]
+    if backend != "auto":
+        return [backend]
+    # A controller is in one hierarchy at a time.
+    directory = "v1" if hierarchy.v1("memory") else "v2"
+    delegated = f"delegated-{directory}"
+    if not is_manager():
+        return [delegated, directory, "proc"]
+    return [delegated, "systemd", *([directory] if os.geteuid() == 0 else []), "proc"]
 
 
-def _scope(hierarchy: Hierarchy, program: int, heir: Heir, manager: "Manager | None") -> Group:
+def make(
+    way: str,
+    hierarchy: Hierarchy,
+    program: int,
+    heir: Heir,
+    manager: "Manager | None",
+    *,
+    places: list[str] | None = None,
+) -> Group:
+    """Make a group in one of the ``ways``; ``NoGroup`` where it is not possible."""
+    if way == "delegated-v2":
+        groups = left_to_us(hierarchy, hierarchy.v2, manager)
+        return v2.make(hierarchy, heir.adopt, places=groups, left_to_us=True)
+    if way == "delegated-v1":
+        groups = left_to_us(hierarchy, hierarchy.v1("memory"), manager)
+        return v1.make(hierarchy, heir.adopt, places=groups)
+    if way == "v2":
+        return v2.make(hierarchy, heir.adopt, places=places)
+    if way == "v1":
+        return v1.make(hierarchy, heir.adopt, places=places)
     if manager is None:
         raise NoGroup("systemd is not the manager here")
     from cmemrun.backends import systemd
@@ -115,34 +133,16 @@ def _scope(hierarchy: Hierarchy, program: int, heir: Heir, manager: "Manager | N
     return systemd.make(hierarchy, manager, program, heir.pid, heir.adopt)
 
 
-def _delegated(hierarchy: Hierarchy, heir: Heir, manager: "Manager | None", backend: str) -> Group:
-    memory = hierarchy.v1("memory") or hierarchy.v2
-    if memory is None or backend not in ("auto", f"v{memory.version}"):
-        raise NoGroup(f"the memory controller is not in a {backend} tree")
-    groups = left_to_us(hierarchy, memory, manager)
-    if not groups:
-        raise NoGroup("no group above ours was left to us")
-    if memory.version == 1:
-        return v1.make(hierarchy, heir.adopt, places=groups)
-    return v2.make(hierarchy, heir.adopt, places=groups, left_to_us=True)
-
-
-def _in_order(hierarchy: Hierarchy, backend: str) -> list[str]:
-    """The ways to try, best first.
-
-    Where systemd is the manager nobody makes directories behind its back who
-    can ask it (CGROUP_DELEGATION.md, the single-writer rule); root may still do
-    so where it does not answer.
-    """
-    if backend in ("v2", "v1"):
-        return ["delegated", backend]
-    if backend != "auto":
-        return [backend]
-    # A controller is in one hierarchy at a time.
-    directory = "v1" if hierarchy.v1("memory") else "v2"
+@contextlib.contextmanager
+def open_manager() -> "Iterator[Manager | None]":
+    """Whom to ask for groups, ``None`` where nobody manages them; connected to when asked."""
     if not is_manager():
-        return ["delegated", directory, "proc"]
-    return ["delegated", "systemd", *([directory] if os.geteuid() == 0 else []), "proc"]
+        yield None
+        return
+    from cmemrun.backends.manager import Manager
+
+    with contextlib.closing(Manager(system=os.geteuid() == 0)) as found:
+        yield found
 
 
 def _parent(hierarchy: Hierarchy, parent: str) -> tuple[str, str]:

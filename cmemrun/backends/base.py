@@ -74,6 +74,11 @@ class Source(Protocol):
 class Group(Source, Protocol):
     """A Source made for one run."""
 
+    @property
+    def directories(self) -> list[str]:
+        """The groups that it is made of, the one with the memory controller first."""
+        ...
+
     def limit(self, wanted: Limits) -> Limits:
         """Set what is wanted and return what the kernel made of it.
 

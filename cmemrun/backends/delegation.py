@@ -39,12 +39,14 @@ _ROUNDS = 50
 _PAUSE_SECONDS = 0.002
 
 
-def left_to_us(hierarchy: Hierarchy, mount: Mount, manager: "Manager | None") -> list[str]:
+def left_to_us(hierarchy: Hierarchy, mount: Mount | None, manager: "Manager | None") -> list[str]:
     """Our own group and those above it that are left to us, inner ones first.
 
     ``manager`` is whom to ask, ``None`` where nobody manages the groups. Raises
     ``NoGroup`` with the reason where there is none.
     """
+    if mount is None:
+        raise NoGroup("no such hierarchy is mounted")
     own = hierarchy.own_group(mount)
     if own is None:
         raise NoGroup(f"our own group is not shown below {mount.point}")
@@ -57,12 +59,15 @@ def left_to_us(hierarchy: Hierarchy, mount: Mount, manager: "Manager | None") ->
         return [group for group in ancestors(own, mount) if _is_in(group, unit)]
     # Nobody to ask: the whole of a private namespace that can be written to, and
     # what somebody gave to an ordinary user.
-    return [
+    groups = [
         group
         for group in ancestors(own, mount)
         if os.access(group, os.W_OK)
         and (_is_top_of_a_namespace(group, mount) or os.stat(group).st_uid == os.geteuid() != 0)
     ]
+    if not groups:
+        raise NoGroup("neither our group nor one above it was left to us")
+    return groups
 
 
 def divide(top: str) -> None:

@@ -13,7 +13,6 @@ from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt, CpuTime
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
-from cmemrun.kernel.hierarchy import Hierarchy, Mount
 from cmemrun.log import Log
 from cmemrun.model import Limit
 
@@ -52,7 +51,7 @@ class DirectoryGroup:
         self._stat = self._offered(f"{where}/memory.stat")
 
     @property
-    def _directories(self) -> list[str]:
+    def directories(self) -> list[str]:
         return [self.where, *self._companions]
 
     def attach(self, pid: int) -> None:
@@ -67,7 +66,7 @@ class DirectoryGroup:
             tree.add(self.where, pid)
         except OSError as error:
             raise NoGroup(f"{self.where} does not take the program: {error.strerror}") from error
-        log.debug("attached pid=%d groups=%s", pid, self._directories)
+        log.debug("attached pid=%d groups=%s", pid, self.directories)
 
     def high_water_bytes(self, program: struct_rusage | None) -> int:
         return 0
@@ -76,18 +75,18 @@ class DirectoryGroup:
         return None
 
     def members(self) -> set[int]:
-        return tree.members(self._directories)
+        return tree.members(self.directories)
 
     def kill(self) -> None:
-        tree.kill(self._directories)
+        tree.kill(self.directories)
 
     def remove(self) -> bool:
-        gone = tree.end(self._directories, _END_SECONDS)
-        log.debug("removed groups=%s gone=%s", self._directories, gone)
+        gone = tree.end(self.directories, _END_SECONDS)
+        log.debug("removed groups=%s gone=%s", self.directories, gone)
         return gone
 
     def cpu_time(self) -> CpuTime | None:
-        for directory in self._directories:
+        for directory in self.directories:
             # Every v2 group has it, whatever controllers are enabled (Linux 4.15).
             text = read_text(f"{directory}/cpu.stat")
             if text and b"user_usec" in text:
@@ -202,13 +201,10 @@ def charge_resolution_bytes() -> int:
     return batch_pages * os.sysconf("SC_PAGESIZE") * os.sysconf("SC_NPROCESSORS_ONLN")
 
 
-def make_companion(
-    hierarchy: Hierarchy, mount: Mount | None, name: str, adopt: Adopt
-) -> str | None:
-    """A directory beside the memory group, ``None`` where the hierarchy has no place for one."""
-    if mount is None:
+def make_companion(parent: str | None, name: str, adopt: Adopt) -> str | None:
+    """A directory beside the memory group, ``None`` where its hierarchy has no place for one."""
+    if parent is None:
         return None
-    parent = hierarchy.own_group(mount) or mount.point
     path = f"{parent}/{name}"
     try:
         adopt(path)

@@ -17,7 +17,7 @@ import time
 from cmemrun.backends.base import CpuTime, Heir
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
-from cmemrun.kernel.process import Memory, descendants, is_alive, memory_of
+from cmemrun.kernel.process import Memory, descendants, has_executed, is_alive, memory_of
 from cmemrun.log import Log
 from cmemrun.model import Events, Identity, Limits, Sample
 
@@ -41,6 +41,7 @@ class ProcessTree:
     resolution_bytes = 0
     # Reading is a walk over all processes of the machine and costs milliseconds.
     slowest_probe_seconds = 10.0
+    directories: list[str] = []  # noqa: RUF012 (of the protocol; nobody adds to it)
 
     def __init__(self, surrounding: Surrounding, heir: Heir, reason: str) -> None:
         """``reason`` is why there is no group."""
@@ -53,6 +54,7 @@ class ProcessTree:
         # larger process somebody else's children.
         self._others = {process.pid for process in descendants(os.getpid())}
         self._program_pid = 0
+        self._executed = False
         self._program_files_bytes = 0
         self._members: set[Identity] = set()
         # Looked at by the sampler's thread and by whoever waits for the end.
@@ -78,7 +80,14 @@ class ProcessTree:
 
     def read(self, elapsed_seconds: float) -> Sample:
         self._look()
-        by_process = {process: memory_of(process.pid) for process in self._members}
+        if not self._executed:
+            self._executed = has_executed(self._program_pid)
+        by_process = {
+            process: memory_of(process.pid)
+            for process in self._members
+            # At the gate it has our memory and none of its own.
+            if self._executed or process.pid != self._program_pid
+        }
         found = [memory for memory in by_process.values() if memory]
         if any(not memory.proportional for memory in found):
             note = "the kernel hides what some processes share (smaps_rollup): RSS was taken"

@@ -12,9 +12,8 @@ import time
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
-from cmemrun.backends.directory import make_companion
 from cmemrun.backends.manager import ANSWER_SECONDS, Manager
-from cmemrun.backends.v1 import V1Group
+from cmemrun.backends.v1 import V1Group, companion_mounts, companions
 from cmemrun.backends.v2 import V2Group
 from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import read_text, write_text
@@ -66,7 +65,7 @@ def _wait_for_scope(hierarchy: Hierarchy, unit: str, pids: set[int]) -> str:
             return scope
         if time.monotonic() > deadline:
             if any(path.endswith(f"/{unit}") for place in places for path in place.values()):
-                raise NoGroup("systemd gives its users no memory groups on v1")
+                raise NoGroup("systemd gives its users no memory groups on v1", hint=tree.AS_ROOT)
             raise NoGroup(f"systemd has not started {unit} within {ANSWER_SECONDS:.0f} s")
         time.sleep(wait)
         wait = min(wait * 2, 0.02)
@@ -80,16 +79,20 @@ def _divide(hierarchy: Hierarchy, scope: str, keeper: int, adopt: Adopt) -> V1Gr
         path = f"{top}/{name}"
         adopt(path)
         tree.create(path)
-        pids = make_companion(hierarchy, hierarchy.v1("pids"), name, adopt)
-        group: V1Group | V2Group = V1Group(path, (pids,) if pids else ())
+        # Below the scope everywhere: what is delegated is that, and no more.
+        beside = {
+            kind: f"{mount.point}{scope}" if mount else None
+            for kind, mount in companion_mounts(hierarchy).items()
+        }
+        group: V1Group | V2Group = V1Group(path, companions(beside, name, adopt))
     else:
         assert hierarchy.v2 is not None  # noqa: S101 (the program has just been found in it)
         top = f"{hierarchy.v2.point}{scope}"
-        path, beside = f"{top}/{name}", f"{top}/keeper"
+        path, apart = f"{top}/{name}", f"{top}/keeper"
         adopt(path)
-        for directory in (path, beside):
+        for directory in (path, apart):
             tree.create(directory)
-        tree.add(beside, keeper)
+        tree.add(apart, keeper)
         _hand_on(top, path)
         group = V2Group(path)
     group.name = NAME

@@ -17,6 +17,7 @@ from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import read_text, write_text
 
 __all__ = [
+    "AS_ROOT",
     "add",
     "all_refused",
     "children",
@@ -42,6 +43,9 @@ _WRITABLE = (
 )
 
 
+AS_ROOT = "run as root (sudo cmemrun …), or name a group you may write to with --parent"
+
+
 def fresh_name() -> str:
     """A name for one run's directories; random, so that nobody can make it before us."""
     return f"cmemrun-{os.getpid()}-{os.urandom(6).hex()}"
@@ -54,7 +58,7 @@ def create(path: str) -> None:
 
 def refusal(parent: str, error: OSError) -> NoGroup:
     """Why no group can be made below ``parent``, and what would help."""
-    hint = _WRITABLE if error.errno == errno.EROFS else None
+    hint = {errno.EROFS: _WRITABLE, errno.EACCES: AS_ROOT}.get(error.errno or 0)
     return NoGroup(f"cannot make a group below {parent}: {error.strerror}", hint=hint)
 
 

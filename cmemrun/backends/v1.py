@@ -8,11 +8,11 @@ from cmemrun.backends.base import Adopt
 from cmemrun.backends.directory import DirectoryGroup, has_inner_groups, make_companion
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
-from cmemrun.kernel.hierarchy import Hierarchy, ancestors
+from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors
 from cmemrun.log import Log
 from cmemrun.model import UNLIMITED, Events, Limits, Sample
 
-__all__ = ["V1Group", "make"]
+__all__ = ["V1Group", "companion_mounts", "companions", "make"]
 
 log = Log(__name__)
 
@@ -129,12 +129,30 @@ def make(hierarchy: Hierarchy, adopt: Adopt, *, places: Sequence[str] | None = N
             refusals.append(tree.refusal(place, error))
             continue
         _count_inner_groups(path)
-        killing = make_companion(hierarchy, hierarchy.v2, name, adopt) or make_companion(
-            hierarchy, hierarchy.v1("freezer"), name, adopt
-        )
-        counting = make_companion(hierarchy, hierarchy.v1("pids"), name, adopt)
-        return V1Group(path, tuple(filter(None, (killing, counting))))
+        beside = {
+            kind: mount and (hierarchy.own_group(mount) or mount.point)
+            for kind, mount in companion_mounts(hierarchy).items()
+        }
+        return V1Group(path, companions(beside, name, adopt))
     raise tree.all_refused(refusals)
+
+
+def companion_mounts(hierarchy: Hierarchy) -> dict[str, Mount | None]:
+    """What else than memory a group is good for, and where."""
+    return {
+        "ending": hierarchy.v2,
+        "freezing": hierarchy.v1("freezer"),
+        "counting": hierarchy.v1("pids"),
+    }
+
+
+def companions(beside: dict[str, str | None], name: str, adopt: Adopt) -> tuple[str, ...]:
+    """The directories beside the memory group, each below the given one of its kind."""
+    ending = make_companion(beside["ending"], name, adopt) or make_companion(
+        beside["freezing"], name, adopt
+    )
+    counting = make_companion(beside["counting"], name, adopt)
+    return tuple(filter(None, (ending, counting)))
 
 
 def _count_inner_groups(path: str) -> None:

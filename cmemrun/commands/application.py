@@ -1,5 +1,6 @@
 """The command line as typer has it: help, completion, and words for every mistake."""
 
+import importlib
 import inspect
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cmemrun import __version__
+from cmemrun.commands import VERBS
 from cmemrun.commands.arguments import kind_of
 from cmemrun.commands.console import say
 from cmemrun.commands.options import RunOptions
@@ -154,8 +156,9 @@ app.command(
     # What follows the program's name is the program's.
     context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
 )(_run)
-
-
-@app.callback()
-def _verbs() -> None:
-    """Keep typer from taking the only verb for the whole program."""
+for verb in VERBS:
+    if verb != "run":
+        module = importlib.import_module(f"cmemrun.commands.{verb}")
+        app.command(verb, context_settings={"help_option_names": ["-h", "--help"]})(
+            getattr(module, verb)
+        )

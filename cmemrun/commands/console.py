@@ -42,9 +42,9 @@ def write_all(fd: int, text: str) -> None:
             select.select([], [fd], [])
 
 
-def colour() -> bool:
-    """Whether standard error is for eyes that want colour (https://no-color.org)."""
-    return os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def colour(fd: int = 2) -> bool:
+    """Whether a standard stream is for eyes that want colour (https://no-color.org)."""
+    return os.isatty(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def log_everything() -> None:

@@ -7,7 +7,9 @@ import psutil
 
 from cmemrun.model import Identity, Straggler
 
-__all__ = ["Memory", "descendants", "describe", "is_alive", "memory_of"]
+__all__ = ["Memory", "descendants", "describe", "has_executed", "is_alive", "memory_of"]
+
+_PF_FORKNOEXEC = 0x40  # include/linux/sched.h: forked, and has not executed since
 
 
 class Memory(NamedTuple):
@@ -53,6 +55,12 @@ def is_alive(process: Identity) -> bool:
     return stat is not None and stat[1] == process.start_ticks and stat[0] not in (b"Z", b"X")
 
 
+def has_executed(pid: int) -> bool:
+    """Whether it is a program, and no longer the copy of us that it was made as."""
+    fields = _stat(pid)
+    return fields is not None and not int(fields[6]) & _PF_FORKNOEXEC
+
+
 def memory_of(pid: int) -> Memory | None:
     """What a process holds now; ``None`` where it has ended.
 
@@ -81,17 +89,22 @@ def memory_of(pid: int) -> Memory | None:
 
 
 def _state_and_start(pid: int) -> tuple[bytes, int] | None:
-    """State and start of a process, ``None`` where it is gone (proc_pid_stat(5)).
+    """State and start of a process, ``None`` where it is gone.
 
     Not psutil's ``create_time``, which moves when the clock is set.
     """
+    fields = _stat(pid)
+    return None if fields is None else (fields[0], int(fields[19]))
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """``/proc/PID/stat`` from its third field, the state, on (proc_pid_stat(5))."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name before it is the process's own to choose and may hold anything.
-            fields = file.read().rpartition(b")")[2].split()
+            return file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    return fields[0], int(fields[19])
 
 
 def _kibibytes(path: str) -> dict[str, int]:

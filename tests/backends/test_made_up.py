@@ -178,7 +178,7 @@ def test_every_reason_is_told_where_no_group_can_be_had(tmp_path: Path) -> None:
     # A made-up directory gets no control files, so even the last one is refused.
     assert f"{tmp_path}/job has no memory controller" in message
     assert f"cannot make a group below {tmp_path}:" in message
-    assert "no group above ours was left to us" in message
+    assert "neither our group nor one above it was left to us" in message
     assert len(heir.paths) == 1 and not Path(heir.paths[0]).exists()
 
 

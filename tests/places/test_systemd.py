@@ -18,7 +18,7 @@ from tests.conftest import groups
 PLACE = os.environ["CMEMRUN_TEST_PLACE"]
 MIB = 2**20
 ALLOCATE = [sys.executable, "examples/allocate.py", "64MiB", "1s"]
-BUS = "--system" if PLACE == "root" else "--user"
+BUS = "--system" if PLACE.startswith("root") else "--user"
 BACKEND = {
     "service": "systemd-scope",
     "login": "systemd-scope",
@@ -28,13 +28,15 @@ BACKEND = {
     "writable-container": "cgroup-v2",
     "container": "proc",
     "nobus": "proc",
+    "root-v1": "systemd-scope",
+    "login-v1": "proc",  # systemd gives its users no memory groups on v1
 }[PLACE]
-with_scope = pytest.mark.places("service", "login", "root")
+with_scope = pytest.mark.places("service", "login", "root", "root-v1")
 with_group = pytest.mark.places(
-    "service", "login", "root", "delegated", "root-delegated", "writable-container"
+    "service", "login", "root", "root-v1", "delegated", "root-delegated", "writable-container"
 )
 divided = pytest.mark.places("delegated", "root-delegated", "writable-container")
-without_group = pytest.mark.places("container", "nobus")
+without_group = pytest.mark.places("container", "nobus", "login-v1")
 
 
 def measure(*arguments: str, prefix: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
@@ -115,7 +117,11 @@ def test_what_is_not_good_enough_is_refused(tmp_path: Path) -> None:
             check=False,
         )
         assert refused.returncode == 125
-        remedy = {"container": "unmask=/sys/fs/cgroup", "nobus": "sudo loginctl enable-linger"}
+        remedy = {
+            "container": "unmask=/sys/fs/cgroup",
+            "nobus": "sudo loginctl enable-linger",
+            "login-v1": "sudo cmemrun",
+        }
         assert remedy[PLACE] in refused.stderr
     assert not (tmp_path / "ran").exists()
 
@@ -225,7 +231,7 @@ def test_a_bus_that_hangs(tmp_path: Path) -> None:
     silent.close()
 
 
-@pytest.mark.places("service", "login", "nobus", "root")
+@pytest.mark.places("service", "login", "nobus", "root", "root-v1", "login-v1")
 def test_no_directory_behind_the_managers_back() -> None:
     run = measure("true")
     assert run["method"]["backend"] in ("systemd-scope", "proc")
@@ -254,3 +260,31 @@ def test_a_scope_costs_no_more_than_one_of_systemd_runs() -> None:
     took = {name: statistics.median(found[1:]) for name, found in times.items()}
     print({name: f"{median * 1000:.0f} ms" for name, median in took.items()})
     assert took["scope"] - took["directory"] <= took["systemd-run"]
+
+
+def test_the_doctor_tells_the_truth() -> None:
+    done = subprocess.run(["cmemrun", "doctor", "--json"], capture_output=True, check=False)
+    found = json.loads(done.stdout)
+    chosen = {"systemd-scope": "systemd", "cgroup-v2": "delegated-v2", "proc": "proc"}[BACKEND]
+    assert (found["chosen"], found["proof"]["backend"]) == (chosen, BACKEND)
+    assert found["proof"]["passed"] is True
+    assert done.returncode == (1 if BACKEND == "proc" else 0)
+    ways = {way["name"]: way for way in found["ways"]}
+    told = {way: f"{ways[way]['reason']} {ways[way]['remedy']}" for way in ways}
+    delegated = told["delegated-v1" if PLACE.endswith("-v1") else "delegated-v2"]
+    if PLACE in ("service", "root", "root-v1"):
+        assert "is not delegated" in delegated and "Delegate=yes" in delegated
+    if PLACE in ("login", "login-v1", "nobus"):
+        assert "belongs to somebody else" in delegated
+    if PLACE == "nobus":
+        assert "sudo loginctl enable-linger" in told["systemd"]
+    if PLACE == "container":
+        assert (
+            "Read-only" in told["delegated-v2"] and "unmask=/sys/fs/cgroup" in told["delegated-v2"]
+        )
+    if "container" in PLACE:
+        assert found["place"]["limit_bytes"] == 512 * MIB
+        assert found["machine"]["container"] == "podman"
+    if BACKEND != "proc":
+        peak = "memory.max_usage_in_bytes" if PLACE.endswith("-v1") else "memory.peak"
+        assert found["offers"][peak] is True

@@ -36,6 +36,7 @@ SAMPLE = Sample(
 )
 RUN = Run(
     command=("./myapp", "--flag"),
+    user=None,
     started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     wall_seconds=2.5,
     cpu_user_seconds=1.25,
