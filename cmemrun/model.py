@@ -23,6 +23,11 @@ __all__ = [
     "Limit",
     "Limits",
     "Method",
+    "Oom",
+    "OomEvent",
+    "OomLog",
+    "OomTask",
+    "OomVictim",
     "Peaks",
     "Run",
     "Sample",
@@ -155,6 +160,71 @@ class Straggler(NamedTuple):
     command: tuple[str, ...]
 
 
+class OomVictim(NamedTuple):
+    """A process that the OOM killer ended, as the kernel log has it; sizes of that moment."""
+
+    pid: int
+    """In the machine's own PID namespace."""
+    name: str
+    """At most 15 characters, the process's own to choose."""
+    anon_bytes: int
+    file_bytes: int
+    shmem_bytes: int | None
+    oom_score_adj: int | None
+
+
+class OomTask(NamedTuple):
+    """A process that the OOM killer looked at."""
+
+    pid: int
+    name: str
+    rss_bytes: int
+    swap_bytes: int
+    oom_score_adj: int
+
+
+class OomEvent(NamedTuple):
+    """One decision of the OOM killer; ``None`` and empty where the log leaves it out."""
+
+    invoked_by: str | None
+    """Whose allocation it was."""
+    limit_group: str | None
+    """The group whose limit was hit, as a path from the hierarchy's root."""
+    victim_group: str | None
+    machine: bool
+    """It was the machine's memory that ran out, and nobody's limit."""
+    together: bool
+    """The whole group was killed (``memory.oom.group``)."""
+    victims: tuple[OomVictim, ...]
+    tasks: tuple[OomTask, ...]
+
+
+class OomLog(NamedTuple):
+    """What the kernel log says of OOM kills in the group."""
+
+    source: str | None
+    """Where it was read, ``None`` where nobody lets us."""
+    refusal: str
+    """Why not, empty where it was."""
+    events: tuple[OomEvent, ...]
+    pids_are_ours: bool
+    """We are in the machine's own PID namespace, whose numbers the log has."""
+
+
+class Oom(NamedTuple):
+    """What is to be thought of a run's end, and why.
+
+    ``verdict`` is ``none``, ``main-killed``, ``child-killed`` (the program went
+    on), ``group-killed``, ``sigkill-not-oom`` or ``unknown``; ``limit`` is whose
+    was hit, ``own``, ``ancestor`` or ``machine``, ``None`` where nobody says.
+    """
+
+    verdict: str
+    limit: str | None = None
+    victims: tuple[OomVictim, ...] = ()
+    evidence: tuple[str, ...] = ()
+
+
 class Environment(NamedTuple):
     """Where a run was made."""
 
@@ -211,6 +281,7 @@ class Run(NamedTuple):
 
     command: tuple[str, ...]
     user: str | None
+    pid: int
     started_at: "datetime"
     wall_seconds: float
     cpu_user_seconds: float
@@ -225,6 +296,9 @@ class Run(NamedTuple):
     at_peak: Sample
     at_exit: Sample
     events: Events
+    oom_log: OomLog | None = None
+    """``None`` where nothing gave a reason to look."""
+    oom: Oom = Oom("none")
     samples: tuple[Sample, ...] = ()
     stragglers: tuple[Straggler, ...] = ()
     budgets: tuple[Budget, ...] = ()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cmemrun import __version__, units
+from cmemrun.analysis.oom import judge as judge_kills
 from cmemrun.backends import Group, choose
 from cmemrun.backends.base import CpuTime
 from cmemrun.backends.surrounding import Surrounding
@@ -17,9 +18,10 @@ from cmemrun.errors import BadInput, KernelTextError
 from cmemrun.identity import User
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
+from cmemrun.kernel.kmsg import KernelLog
 from cmemrun.launcher import Program
 from cmemrun.log import Log
-from cmemrun.model import Environment, Limits, Method, Run, Straggler
+from cmemrun.model import Environment, Limits, Method, OomLog, Run, Straggler
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
 from cmemrun.signals import Background, Waiter
 
@@ -31,6 +33,9 @@ log = Log(__name__)
 # given this long before they count as having outlived the program.
 _SETTLE_SECONDS = 0.02
 _LOOK_SECONDS = 0.05
+
+# PROC_PID_INIT_INO (include/linux/proc_ns.h): where the kernel log's PIDs are from.
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
 # How far below the peak the sample at the peak may be without a word of it.
 _CLOSE_SHARE = 0.02
@@ -91,6 +96,8 @@ def measure(
     hierarchy = detect()
     surrounding = Surrounding(hierarchy)
     with contextlib.ExitStack() as stack:
+        kernel_log = KernelLog()
+        stack.callback(kernel_log.close)
         program = Program(
             command, restore=waiter.restore, environment=environment, user=settings.user
         )
@@ -112,7 +119,7 @@ def measure(
         sampler = Sampler(group, refresh_seconds=settings.refresh_seconds, probe=settings.probe)
         stack.callback(group.close)
         stack.callback(sampler.stop)
-        return _run(program, group, sampler, waiter, settings, limits, hierarchy)
+        return _run(program, group, sampler, waiter, settings, limits, hierarchy, kernel_log)
 
 
 @contextlib.contextmanager
@@ -137,6 +144,7 @@ def _run(
     settings: Settings,
     limits: Limits,
     hierarchy: Hierarchy,
+    kernel_log: KernelLog,
 ) -> Run:
     waiter.relatives = group.members
     started_at = time.time()
@@ -159,8 +167,13 @@ def _run(
     peak = _kernel_peak(group)
     # The kernel's mark is updated without a lock and may miss a few pages
     # (page_counter.c): what we saw charged was charged.
-    highest = max(sampler.highest_usage_bytes, group.high_water_bytes(program.usage))
-    peak_bytes = max(peak or 0, highest)
+    high_water_bytes = group.high_water_bytes(program.usage)
+    if high_water_bytes > sampler.highest_usage_bytes:
+        notes.append(
+            "the peak lay between two looks: it is the high-water mark of one process's RSS"
+            " (VmHWM), less the most mapped files that were seen of it"
+        )
+    peak_bytes = max(peak or 0, sampler.highest_usage_bytes, high_water_bytes)
     upper_bound_bytes = group.upper_bound_bytes()
     if upper_bound_bytes is not None and upper_bound_bytes < peak_bytes:
         notes.append("the group we are in gave memory back meanwhile: there is no upper bound")
@@ -181,9 +194,10 @@ def _run(
         notes.append(f"{group.where} could not be removed: what is in it cannot be killed")
     from datetime import UTC, datetime
 
-    return Run(
+    run = Run(
         command=program.command,
         user=settings.user.name if settings.user else None,
+        pid=program.pid,
         started_at=datetime.fromtimestamp(started_at, UTC),
         wall_seconds=wall_seconds,
         cpu_user_seconds=cpu.user_seconds,
@@ -209,9 +223,11 @@ def _run(
         at_peak=at_peak,
         at_exit=at_exit,
         events=at_exit.events,
+        oom_log=_read_log(kernel_log, group) if at_exit.events.oom_kill else None,
         samples=sampler.samples(),
         stragglers=stragglers,
     )
+    return run._replace(oom=judge_kills(run))
 
 
 def _wait_for_end(
@@ -261,6 +277,30 @@ def _kernel_peak(group: Group) -> int | None:
     with contextlib.suppress(OSError, KernelTextError):
         return group.peak()
     return None
+
+
+def _read_log(kernel_log: KernelLog, group: Group) -> OomLog:
+    """What the kernel log says of kills in this group, which has a name that no other has."""
+    from cmemrun.kernel import oomlog
+
+    name = os.path.basename(group.where)
+    events = oomlog.parse(kernel_log.lines())
+    return OomLog(
+        source=kernel_log.source,
+        refusal=kernel_log.refusal,
+        events=tuple(
+            event
+            for event in events
+            if event.victim_group is not None and name in event.victim_group.split("/")
+        ),
+        pids_are_ours=_in_first_pid_namespace(),
+    )
+
+
+def _in_first_pid_namespace() -> bool:
+    with contextlib.suppress(OSError):
+        return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE
+    return False
 
 
 def _explain(failure: Exception, elapsed_seconds: float) -> str:

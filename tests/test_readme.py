@@ -60,6 +60,7 @@ LAYERS = [
     {"kernel"},
     {"backends"},
     {"identity", "keeper", "signals", "launcher", "series", "sampler"},
+    {"analysis"},
     {"runner"},
     {"diagnosis"},
 ]

@@ -67,10 +67,12 @@ def memory_of(pid: int) -> Memory | None:
     PSS comes from ``smaps_rollup`` (Linux 4.14), which the kernel shows to the
     same user only; RSS and its high-water mark from ``status``.
     """
+    # In this order: a process that has just begun maps its files meanwhile, and
+    # what is said of them is taken off its high-water mark.
+    rollup = _kibibytes(f"/proc/{pid}/smaps_rollup")
     status = _kibibytes(f"/proc/{pid}/status")
     if not status or "VmRSS" not in status:
         return None
-    rollup = _kibibytes(f"/proc/{pid}/smaps_rollup")
     if rollup and "Pss_Anon" in rollup:  # the parts since Linux 5.4
         names, told = ("Pss_Anon", "Pss_File", "Pss_Shmem", "SwapPss"), rollup
     else:

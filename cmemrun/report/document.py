@@ -8,7 +8,7 @@ History of the format: names are added, none is renamed or given another meaning
 import json
 from typing import Any
 
-from cmemrun.model import Budget, Limit, Run, Sample, Unlimited
+from cmemrun.model import Budget, Limit, Oom, Run, Sample, Unlimited
 from cmemrun.report.text import unicode_text
 
 __all__ = ["SCHEMA", "render", "to_document"]
@@ -27,6 +27,7 @@ def to_document(run: Run) -> dict[str, Any]:
         "schema": SCHEMA,
         "command": [unicode_text(word) for word in run.command],
         "user": run.user,
+        "pid": run.pid,
         "started_at": run.started_at.isoformat(),
         "wall_seconds": run.wall_seconds,
         "cpu_user_seconds": run.cpu_user_seconds,
@@ -55,6 +56,7 @@ def to_document(run: Run) -> dict[str, Any]:
         "at_peak": _sample(run.at_peak),
         "at_exit": _sample(run.at_exit),
         "events": run.events._asdict(),
+        "oom": _oom(run.oom),
         "budgets": [_budget(budget) for budget in run.budgets],
         "stragglers": [
             {
@@ -65,6 +67,17 @@ def to_document(run: Run) -> dict[str, Any]:
             for straggler in run.stragglers
         ],
         "samples": [_sample(sample) for sample in run.samples],
+    }
+
+
+def _oom(oom: Oom) -> dict[str, Any]:
+    return {
+        "verdict": oom.verdict,
+        "limit": oom.limit,
+        "victims": [
+            victim._asdict() | {"name": unicode_text(victim.name)} for victim in oom.victims
+        ],
+        "evidence": [unicode_text(text) for text in oom.evidence],
     }
 
 

@@ -24,6 +24,19 @@ _ROWS = (
     ("swap", "swap_bytes"),
 )
 
+_VERDICTS = {
+    "main-killed": "the OOM killer ended the program",
+    "child-killed": "the OOM killer ended a child of the program, which itself went on",
+    "group-killed": "the OOM killer ended the whole group",
+    "sigkill-not-oom": "no OOM kill, though SIGKILL ended it",
+    "unknown": "SIGKILL ended it, and nobody can say whether that was the OOM killer",
+}
+_LIMITS = {
+    "own": ", at the group's own limit",
+    "ancestor": ", at the limit of a group above",
+    "machine": ", as the machine was out of memory",
+}
+
 
 def render(run: Run, *, colour: bool) -> str:
     """The whole report, ending in a newline; ``colour`` only for a terminal."""
@@ -56,8 +69,8 @@ class _Report:
             "peak", f"{self._bold(format_size(run.peak_bytes))}   {self._peak_source()}"
         )
         if run.upper_bound_bytes is not None:
-            highest = f"at most {format_size(run.upper_bound_bytes)}"
-            yield self._row("", f"{highest}, what the group we are in rose by")
+            between = f"{format_size(run.peak_bytes)} and {format_size(run.upper_bound_bytes)}"
+            yield self._row("", f"between {between}, which the group we are in rose by")
         for budget in run.budgets:
             line = budget_line(budget) + (
                 "" if budget.certainty == "exact" else f" ({budget.certainty})"
@@ -66,8 +79,8 @@ class _Report:
         yield ""
         yield from self._table()
         yield ""
-        yield self._row("events", self._events())
-        yield self._row("limit", self._limit())
+        yield from self._kills()
+        yield self._row("limit", ", ".join(filter(None, (self._limit(), self._events()))))
         for straggler in run.stragglers:
             name = command_line(straggler.command) or printable(straggler.name or "?")
             yield self._row("ended", f"{straggler.pid} {name} outlived the program")
@@ -128,16 +141,21 @@ class _Report:
                 _size(highest[name]),
             )
 
+    def _kills(self) -> Iterator[str]:
+        oom, events = self.run.oom, self.run.events
+        if oom.verdict == "none":
+            told = "nothing here counts OOM kills" if events.oom_kill is None else "no OOM kill"
+            yield self._row("OOM", told)
+            return
+        verdict = _VERDICTS.get(oom.verdict, oom.verdict)
+        limit = _LIMITS.get(oom.limit or "", "")
+        yield self._row("OOM", self._mark(f"{verdict}{limit}", good=False))
+        for text in oom.evidence:
+            yield self._row("", printable(text))
+
     def _events(self) -> str:
         events = self.run.events
-        if events.oom_kill:
-            parts = [self._mark(f"the OOM killer killed (oom_kill {events.oom_kill})", good=False)]
-        elif events.oom_kill is None:
-            parts = ["this kernel does not count OOM kills"]
-        else:
-            parts = ["no OOM kill"]
-        if events.oom:
-            parts.append(f"oom {events.oom}")
+        parts = []
         if events.max:
             parts.append(f"limit hit {events.max} times")
         if events.high:

@@ -54,6 +54,8 @@ def test_a_tree_is_the_sum_and_shared_memory_counts_once(watch: Load) -> None:
 def test_a_peak_between_two_looks_is_told_by_the_kernel(watch: Load) -> None:
     run = watch("spike", "120", "20", options=("--refresh", "10s"))
     assert run["peak_bytes"] >= 110 * MIB
+    told = any("between two looks: it is the high-water mark" in n for n in run["method"]["notes"])
+    assert told is (run["peak_bytes"] > run["at_peak"]["usage_bytes"])
 
 
 def test_orphans_are_counted_and_ended(watch: Load) -> None:
@@ -90,7 +92,7 @@ def test_it_can_be_refused(cmemrun: Load, tmp_path: Path) -> None:
     for require in ("cgroup", "exact"):
         run = cmemrun("--backend", "proc", "--require", require, "touch", str(tmp_path / "ran"))
         assert run.status == 125 and run.stderr.count("\n") == 1
-        assert "leave --backend proc out" in run.stderr
+        assert "--backend proc makes no memory group; leave it out" in run.stderr
     assert not (tmp_path / "ran").exists()
 
 

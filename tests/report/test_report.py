@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmemrun.analysis.budget import judge_peak
+from cmemrun.analysis.oom import judge
 from cmemrun.model import (
     UNLIMITED,
     Environment,
@@ -37,6 +38,7 @@ SAMPLE = Sample(
 RUN = Run(
     command=("./myapp", "--flag"),
     user=None,
+    pid=100,
     started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     wall_seconds=2.5,
     cpu_user_seconds=1.25,
@@ -134,13 +136,13 @@ def test_kills_limits_and_stragglers() -> None:
         limits=Limits(max_bytes=64 * MIB, oom_group=True),
         stragglers=(Straggler(42, "nasty", ("nasty", ESCAPES)), Straggler(43, None, ())),
     )
-    text = terminal.render(run, colour=False)
+    text = terminal.render(run._replace(oom=judge(run)), colour=False)
     assert "oom_kill 1" in text and "limit hit 5 times" in text
     assert re.search(r"^limit +64\.0 MiB, the whole group", text, re.M)
     assert "42 nasty" in text and "43 ? outlived" in text
     assert "\x1b" not in text and "\u202e" not in text and "\\x1b" in text
     unknown = terminal.render(RUN._replace(events=Events()), colour=False)
-    assert "does not count OOM kills" in unknown
+    assert "nothing here counts OOM kills" in unknown
 
 
 def test_colour_changes_no_word() -> None:

@@ -1,0 +1,87 @@
+"""Where the kernel log can be had: the device, else a tool, else nobody tells."""
+
+import errno
+import os
+import subprocess
+from typing import Any
+
+import pytest
+from pytest_subprocess import FakeProcess
+
+from cmemrun.kernel import kmsg
+from cmemrun.kernel.kmsg import KernelLog
+
+
+@pytest.fixture
+def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> int:
+        if path == "/dev/kmsg":
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(kmsg.os, "open", refuse)
+
+
+def test_only_the_kernel_is_heard_and_only_from_now_on() -> None:
+    log = KernelLog()
+    assert log.source == "/dev/kmsg"
+    with open("/dev/kmsg", "w") as device:
+        device.write("python invoked oom-killer: as a program says\n")
+    assert not any("as a program says" in line for line in log.lines())
+    log.close()
+
+
+def test_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    records: list[Any] = [
+        b"6,1,1,-;from the kernel\\x1b[31m\n SUBSYSTEM=x\n",
+        BrokenPipeError(errno.EPIPE, "overwritten"),
+        b"14,2,2,-;from a program\n",
+        b"nonsense",
+        b"3,3,3,-;\xff\n",
+        BlockingIOError(errno.EAGAIN, "no more"),
+    ]
+
+    def read(_: int, __: int) -> bytes:
+        record = records.pop(0)
+        if isinstance(record, Exception):
+            raise record
+        return bytes(record)
+
+    log = KernelLog()
+    monkeypatch.setattr(kmsg.os, "read", read)
+    assert log.lines() == ["from the kernel\\x1b[31m", "\\xff"]
+    log.close()
+
+
+def test_something_else_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = KernelLog()
+    monkeypatch.setattr(kmsg.os, "read", lambda *_: b"")
+    assert log.lines() == []
+    log.close()
+
+
+def test_dmesg_then_the_journal(no_device: None, fp: FakeProcess) -> None:
+    log = KernelLog()
+    assert log.source is None and "Operation not permitted" in log.refusal
+    fp.register(["dmesg", "--kernel"], stdout="[   12.345] a\n[99999.000001] [  1]  b\n")
+    assert log.lines() == ["a", "[  1]  b"]
+    assert log.source == "dmesg"
+    fp.register(["dmesg", "--kernel"], stderr="Operation not permitted", returncode=1)
+    fp.register(["journalctl", fp.any()], stdout="a\nb\n")
+    assert log.lines() == ["a", "b"]
+    assert log.source == "journalctl"
+
+
+def test_nobody_tells(no_device: None, fp: FakeProcess) -> None:
+    def hang(_: object) -> None:
+        raise subprocess.TimeoutExpired("dmesg", 5)
+
+    def missing(_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    fp.register(["dmesg", fp.any()], callback=hang)
+    fp.register(["journalctl", fp.any()], callback=missing)
+    log = KernelLog()
+    assert log.lines() == [] and log.source is None
