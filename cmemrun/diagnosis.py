@@ -168,7 +168,7 @@ def examine() -> Diagnosis:
         ways=(*(way for way, _ in tried.values()), *_not_tried(hierarchy, order)),
         chosen=chosen,
         offers=tried[chosen][1],
-        proof=_prove(),
+        proof=_prove(chosen),
     )
 
 
@@ -180,7 +180,7 @@ def _try(hierarchy: Hierarchy, name: str) -> tuple[Way, tuple[Offer, ...]]:
         program = Program([sys.executable], restore=Background().restore)
         stack.callback(program.abandon)
         keeper = stack.enter_context(Keeper())
-        asked = stack.enter_context(open_manager())
+        asked = stack.enter_context(open_manager([name]))
         try:
             group = make(name, hierarchy, program.pid, keeper, asked)
             stack.callback(group.remove)
@@ -224,9 +224,11 @@ def _has(directory: str, name: str) -> bool:
     return text is not None and key.encode() in parse_keyed(text)
 
 
-def _prove() -> Proof:
+def _prove(chosen: str) -> Proof:
+    # Never by falling back in silence: that would prove another way.
+    require = None if chosen == "proc" else "cgroup"
     try:
-        without, with_load = (_measure(size) for size in (0, LOAD_BYTES))
+        without, with_load = (_measure(size, require) for size in (0, LOAD_BYTES))
     except CmemrunError as error:
         return Proof(LOAD_BYTES, None, None, error=error.message)
     anon = [run.peaks.anon_bytes for run in (with_load, without)]
@@ -238,9 +240,9 @@ def _prove() -> Proof:
     )
 
 
-def _measure(load_bytes: int) -> Run:
+def _measure(load_bytes: int, require: str | None) -> Run:
     command = [sys.executable, "-S", "-E", "-c", _LOAD, str(load_bytes)]
-    return measure(command, Settings(refresh_seconds=0.05))
+    return measure(command, Settings(refresh_seconds=0.05, require=require))
 
 
 def _machine() -> Machine:

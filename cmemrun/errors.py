@@ -11,6 +11,7 @@ __all__ = [
     "OutputError",
     "ProgramNotExecutable",
     "ProgramNotFound",
+    "WayFailed",
 ]
 
 
@@ -35,6 +36,17 @@ class BadInput(CmemrunError):
 
 class NoGroup(CmemrunError):
     """No group can be made here, or the one we had cannot be used."""
+
+
+class WayFailed(NoGroup):
+    """A way to have a group has failed after it had begun with the waiting process.
+
+    That one may be anywhere now, so another ``way`` needs another process.
+    """
+
+    def __init__(self, message: str, *, way: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.way = way
 
 
 class KernelTextError(CmemrunError):

@@ -1,25 +1,39 @@
 """Becoming another user, wholly: for root who measures on behalf of somebody else.
 
-A program so run has that user's rights and nothing of root's: not its groups,
-capabilities, kernel keys or environment. What we write for the user is written
+A program so run has that user's rights and none of root's: not its groups,
+capabilities or kernel keys. Of the environment it gets what ``su`` without ``-``
+gives it. What we write for the user is written
 with the user's rights, too, so no link laid out in a home directory makes root
 write elsewhere.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cmemrun.errors import BadInput, CmemrunError
 from cmemrun.kernel.files import read_text
 
-__all__ = ["User", "acting_as", "become", "environment_of", "find_user", "not_allowed"]
+if TYPE_CHECKING:
+    import ctypes
+
+__all__ = ["User", "acting_as", "become", "environment_of", "find_user", "libc", "not_allowed"]
 
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4  # prctl(2), Linux 4.3
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 _KEYCTL_JOIN_SESSION_KEYRING = 1  # keyctl(2), which no C library wraps
-_KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+_KEYCTL_NUMBERS = {
+    **dict.fromkeys(("aarch64", "riscv64", "loongarch64"), 219),
+    **dict.fromkeys(("ppc64", "ppc64le"), 271),
+    **{"x86_64": 250, "s390x": 280},
+}
+
+# By default below HOME (XDG Base Directory Specification).
+_PLACES_OF_ITS_OWN = (
+    *("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"),
+)
 
 
 class User(NamedTuple):
@@ -56,8 +70,9 @@ def find_user(name: str) -> User:
 def environment_of(user: User, environment: Mapping[str, str]) -> dict[str, str]:
     """An environment made the user's own, as ``su`` without ``-`` does."""
     own = dict(environment)
-    own |= {"HOME": user.home, "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell}
-    for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "XAUTHORITY", "MAIL"):
+    own |= {"HOME": user.home, "USER": user.name, "LOGNAME": user.name}
+    own["SHELL"] = user.shell or "/bin/sh"  # passwd(5)
+    for name in (*_PLACES_OF_ITS_OWN, "DBUS_SESSION_BUS_ADDRESS", "XAUTHORITY", "MAIL"):
         own.pop(name, None)
     runtime = f"/run/user/{user.uid}"
     with contextlib.suppress(OSError):
@@ -74,7 +89,17 @@ def not_allowed(user: User, number: int) -> CmemrunError:
     )
 
 
-def become(user: User) -> None:
+def libc() -> "ctypes.CDLL":
+    """The C library, for what Python has no name for; to be loaded before a fork.
+
+    Loaded in the child it would be charged to the program, a MiB of it.
+    """
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def become(user: User, libc: "ctypes.CDLL") -> None:
     """Be this user from now on, without a way back.
 
     Raises ``OSError`` where that is refused, ``PermissionError`` also where a
@@ -82,17 +107,13 @@ def become(user: User) -> None:
     """
     import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
     os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
+    if user.uid != 0:
+        _leave_keyring(libc)
     os.setresuid(user.uid, user.uid, user.uid)
     if user.uid == 0:
         return
-    keyctl = _KEYCTL_NUMBERS.get(os.uname().machine)
-    if keyctl is not None:
-        # Whoever possesses a session's keyring may use its keys, whatever its
-        # user ID. A kernel without keys has none to give away.
-        libc.syscall(keyctl, _KEYCTL_JOIN_SESSION_KEYRING, None)
     libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     # The change of user clears what is effective and permitted; what could be
     # inherited by a program with capabilities of its own it leaves.
@@ -101,9 +122,31 @@ def become(user: User) -> None:
     status = dict(
         line.split(b":", 1) for line in (read_text("/proc/self/status") or b"").splitlines()
     )
-    rights = [int(status.get(name, b"0"), 16) for name in (b"CapInh", b"CapPrm", b"CapEff")]
+    try:
+        rights = [int(status[name], 16) for name in (b"CapInh", b"CapPrm", b"CapEff")]
+    except KeyError:
+        raise PermissionError(errno.EPERM, "what rights are left cannot be seen") from None
     if any(rights) or os.getresuid() != (user.uid,) * 3 or os.getresgid() != (user.gid,) * 3:
-        raise PermissionError(1, "not all rights could be given up")
+        raise PermissionError(errno.EPERM, "not all rights could be given up")
+
+
+def _leave_keyring(libc: "ctypes.CDLL") -> None:
+    """Leave the session's keyring for a new one, which is empty.
+
+    Whoever possesses it may use its keys, whatever its user ID. While still
+    root: a user who has used up the quota of keys could not have a new one, and
+    would keep root's.
+    """
+    import ctypes
+
+    machine = os.uname().machine
+    if machine not in _KEYCTL_NUMBERS or ctypes.sizeof(ctypes.c_void_p) != 8:
+        raise PermissionError(errno.EPERM, f"the kernel's keys on {machine} are not known to us")
+    if libc.syscall(_KEYCTL_NUMBERS[machine], _KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
+        number = ctypes.get_errno()
+        # A kernel without keys has none to give away.
+        if number != errno.ENOSYS:
+            raise OSError(number, os.strerror(number))
 
 
 @contextlib.contextmanager
@@ -117,15 +160,14 @@ def acting_as(user: User | None) -> Iterator[None]:
         yield
         return
     groups, gid = os.getgroups(), os.getegid()
-    try:
+    with contextlib.ExitStack() as back:
         try:
             os.setgroups(user.groups)
+            back.callback(os.setgroups, groups)
             os.setegid(user.gid)
+            back.callback(os.setegid, gid)
             os.seteuid(user.uid)
+            back.callback(os.seteuid, 0)
         except OSError as error:
-            raise not_allowed(user, error.errno or 1) from error
+            raise not_allowed(user, error.errno or errno.EPERM) from error
         yield
-    finally:
-        os.seteuid(0)
-        os.setegid(gid)
-        os.setgroups(groups)

@@ -1,8 +1,8 @@
 """The gate: a program's process is made, waits, and executes only when it is told to.
 
 In between it is put in its group, so that nothing it ever touches is charged
-elsewhere. Between fork and exec the child does nothing but wait, put the signal
-dispositions back and execute: it may be the fork of a process with threads.
+elsewhere. Between fork and exec the child does nothing but wait, become another
+user, put the signal dispositions back and execute: it may be the fork of a process with threads.
 """
 
 import contextlib
@@ -12,10 +12,11 @@ import resource
 import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NoReturn
 
 from cmemrun.errors import CmemrunError, ProgramNotExecutable, ProgramNotFound
-from cmemrun.identity import User, become, environment_of, not_allowed
+from cmemrun.identity import User, become, environment_of, libc, not_allowed
 from cmemrun.model import Exit
 
 __all__ = ["Program", "original_environment"]
@@ -50,6 +51,7 @@ class Program:
         if user is not None:
             environment = environment_of(user, environment)
         self._user = user
+        become_user = partial(become, user, libc()) if user is not None else None
         self.command = tuple(command)
         self._paths = search(command[0], environment)
         self._status: int | None = None
@@ -60,7 +62,8 @@ class Program:
         self.pid = os.fork()
         if self.pid == 0:
             _wait_and_execute(
-                waiting, failing, self._gate, self._paths, self.command, environment, restore, user
+                *(waiting, failing, self._gate, self._paths, self.command, environment),
+                *(restore, become_user),
             )
         os.close(waiting)
         os.close(failing)
@@ -212,12 +215,12 @@ def _wait_and_execute(
     command: tuple[str, ...],
     environment: Mapping[str, str],
     restore: Callable[[], None],
-    user: User | None,
+    become_user: Callable[[], None] | None,
 ) -> NoReturn:
     try:
         os.close(gate)
         if os.read(waiting, 1) == b"!":
-            failure = _become(user) if user is not None else None
+            failure = _become(become_user) if become_user is not None else None
             if failure is None:
                 restore()
                 failure = _execute(paths, command, environment)
@@ -229,9 +232,9 @@ def _wait_and_execute(
         os._exit(127)
 
 
-def _become(user: User) -> tuple[int, int] | None:
+def _become(become_user: Callable[[], None]) -> tuple[int, int] | None:
     try:
-        become(user)
+        become_user()
     except OSError as error:
         return error.errno or errno.EPERM, _NOT_BECOME
     return None

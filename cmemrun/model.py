@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "UNLIMITED",
     "Budget",
+    "Composition",
     "Environment",
     "Events",
     "Exit",
@@ -29,6 +30,7 @@ __all__ = [
     "OomTask",
     "OomVictim",
     "Peaks",
+    "Process",
     "Run",
     "Sample",
     "Straggler",
@@ -61,6 +63,41 @@ class Events(NamedTuple):
     oom_group_kill: int | None = None
 
 
+class Composition(NamedTuple):
+    """What lies inside the parts of a sample, in bytes; names as in ``memory.stat``."""
+
+    file_mapped_bytes: int | None = None
+    """Of ``file``: mapped by processes."""
+    file_dirty_bytes: int | None = None
+    file_writeback_bytes: int | None = None
+    anon_thp_bytes: int | None = None
+    """Of ``anon``: in transparent huge pages."""
+    file_thp_bytes: int | None = None
+    shmem_thp_bytes: int | None = None
+    kernel_stack_bytes: int | None = None
+    pagetables_bytes: int | None = None
+    percpu_bytes: int | None = None
+    vmalloc_bytes: int | None = None
+    slab_reclaimable_bytes: int | None = None
+    slab_unreclaimable_bytes: int | None = None
+
+
+class Process(NamedTuple):
+    """A process and its memory; ``None`` where the kernel hides it from us."""
+
+    pid: int
+    ppid: int | None
+    name: str
+    command: tuple[str, ...]
+    rss_bytes: int
+    pss_bytes: int | None
+    """Shared pages divided by how many share them."""
+    uss_bytes: int | None
+    """What would be given back if it ended."""
+    swap_bytes: int | None
+    threads: int | None
+
+
 class Sample(NamedTuple):
     """One look at everything a group says, all sizes in bytes.
 
@@ -79,6 +116,12 @@ class Sample(NamedTuple):
     swap_bytes: int | None = None
     tasks: int | None = None
     events: Events = Events()
+    composition: Composition | None = None
+    """Of the sample at the peak only, as are the processes."""
+    processes: tuple[Process, ...] = ()
+    """The largest by RSS, the largest first."""
+    processes_elapsed_seconds: float | None = None
+    """When they were looked at: at or shortly before the sample."""
 
     @property
     def working_set_bytes(self) -> int | None:

@@ -14,7 +14,7 @@ from cmemrun.analysis.oom import judge as judge_kills
 from cmemrun.backends import Group, choose
 from cmemrun.backends.base import CpuTime
 from cmemrun.backends.surrounding import Surrounding
-from cmemrun.errors import BadInput, KernelTextError
+from cmemrun.errors import BadInput, KernelTextError, NoGroup, WayFailed
 from cmemrun.identity import User
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
@@ -94,6 +94,26 @@ def measure(
             )
         settings = settings._replace(user=None)
     hierarchy = detect()
+    avoid: set[str] = set()
+    while True:
+        try:
+            return _attempt(command, settings, waiter, environment, meanwhile, hierarchy, avoid)
+        except WayFailed as failure:
+            if settings.backend != "auto" or settings.parent is not None:
+                raise
+            log.debug("way=%s failed=%r", failure.way, failure.message)
+            avoid.add(failure.way)
+
+
+def _attempt(
+    command: Sequence[str],
+    settings: Settings,
+    waiter: Waiter,
+    environment: Mapping[str, str] | None,
+    meanwhile: Callable[[], None] | None,
+    hierarchy: Hierarchy,
+    avoid: set[str],
+) -> Run:
     surrounding = Surrounding(hierarchy)
     with contextlib.ExitStack() as stack:
         kernel_log = KernelLog()
@@ -111,11 +131,15 @@ def measure(
             parent=settings.parent,
             backend=settings.backend,
             require=settings.require,
+            avoid=avoid,
         )
         stack.callback(group.remove)
         limits = group.limit(settings.limits)
         with _aside(meanwhile):
-            group.attach(program.pid)
+            try:
+                group.attach(program.pid)
+            except NoGroup as refusal:
+                raise WayFailed(refusal.message, hint=refusal.hint, way=group.way) from refusal
         sampler = Sampler(group, refresh_seconds=settings.refresh_seconds, probe=settings.probe)
         stack.callback(group.close)
         stack.callback(sampler.stop)
@@ -146,7 +170,7 @@ def _run(
     hierarchy: Hierarchy,
     kernel_log: KernelLog,
 ) -> Run:
-    waiter.relatives = group.members
+    waiter.is_relative = group.holds
     started_at = time.time()
     sampler.start()
     program.open_gate()
@@ -176,7 +200,10 @@ def _run(
     peak_bytes = max(peak or 0, sampler.highest_usage_bytes, high_water_bytes)
     upper_bound_bytes = group.upper_bound_bytes()
     if upper_bound_bytes is not None and upper_bound_bytes < peak_bytes:
-        notes.append("the group we are in gave memory back meanwhile: there is no upper bound")
+        notes.append(
+            "there is no upper bound: the group we are in gave memory back meanwhile, or rose"
+            " unseen between two looks"
+        )
         upper_bound_bytes = None
     missing = peak_bytes - at_peak.usage_bytes
     if missing > max(peak_bytes * _CLOSE_SHARE, group.resolution_bytes):

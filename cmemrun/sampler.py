@@ -6,6 +6,7 @@ from typing import Literal
 
 from cmemrun.backends.base import Source
 from cmemrun.errors import KernelTextError
+from cmemrun.kernel.process import largest
 from cmemrun.log import Log
 from cmemrun.model import Peaks, Sample
 from cmemrun.series import Series
@@ -38,6 +39,14 @@ _NOTABLE_BYTES = 65536
 # and as often as this while its parts do not add up.
 _SETTLING_LOOKS = 8
 
+# How many processes are looked at, each time usage has risen by a step and once
+# it stays at its high; and for which share of one core, a spike of some
+# milliseconds being free to spend what was saved up.
+_MOST_PROCESSES = 20
+_PROCESSES_STEP = 1 / 2
+_PROCESSES_SHARE = 0.01
+_PROCESSES_BURST_SECONDS = 0.02
+
 
 class Sampler:
     """Reads a source on a thread of its own until it is told to stop."""
@@ -56,6 +65,9 @@ class Sampler:
         self._notable_bytes = 0
         self._usage_bytes = -1
         self._settling_looks = 0
+        self._saved_seconds = _PROCESSES_BURST_SECONDS
+        self._saved_until = 0.0
+        self._processes_usage_bytes = 0
         self.sample_count = 0
         self.probe_count = 0
         self.highest_usage_bytes = 0
@@ -143,8 +155,9 @@ class Sampler:
         self.sample_count += 1
         self.last = sample
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
+        rising = usage >= self._notable_bytes
         if self.at_peak is None or usage >= self.at_peak.usage_bytes:
-            self.at_peak = sample
+            self.at_peak = self._described(sample)
             self._notable_bytes = usage + _notable(usage)
         elif (
             settled
@@ -153,9 +166,42 @@ class Sampler:
         ):
             # The better one, although the kernel may have given back what it
             # had charged in advance.
-            self.at_peak = sample
+            self.at_peak = self._described(sample)
+        self._look_at_processes(sample, rising=rising)
         self.peaks = _higher(self.peaks, sample)
         self._series.add(sample)
+
+    def _described(self, sample: Sample) -> Sample:
+        """A new sample at the peak with what lies inside it; the processes are those known."""
+        before = self.at_peak
+        sample = sample._replace(composition=self._source.composition())
+        if before is None:
+            return sample
+        return sample._replace(
+            processes=before.processes,
+            processes_elapsed_seconds=before.processes_elapsed_seconds,
+        )
+
+    def _look_at_processes(self, sample: Sample, *, rising: bool) -> None:
+        """Where it is worth it and there is time, see who makes up the peak."""
+        now, usage, peak = sample.elapsed_seconds, sample.usage_bytes, self.at_peak
+        # At the gate there is no program yet.
+        if now == 0 or peak is None or usage < peak.usage_bytes - _notable(peak.usage_bytes):
+            return
+        step = int(usage * _PROCESSES_STEP) if rising else _notable(usage)
+        if usage < self._processes_usage_bytes + step:
+            return
+        self._saved_seconds += (now - self._saved_until) * _PROCESSES_SHARE
+        self._saved_seconds = min(self._saved_seconds, _PROCESSES_BURST_SECONDS)
+        self._saved_until = now
+        if self._saved_seconds <= 0:
+            return
+        started = time.thread_time()
+        found = largest(self._source.members(), _MOST_PROCESSES)
+        self._saved_seconds -= time.thread_time() - started
+        if found:
+            self._processes_usage_bytes = usage
+            self.at_peak = peak._replace(processes=found, processes_elapsed_seconds=now)
 
     def _is_unexplained(self, sample: Sample) -> bool:
         most = max(_notable(sample.usage_bytes), self._source.resolution_bytes)

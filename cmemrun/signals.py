@@ -37,7 +37,7 @@ class Waiter(Protocol):
     interrupted: bool
     """Whether somebody asked to end (SIGINT, SIGTERM, SIGHUP or SIGQUIT) since the last look."""
 
-    relatives: Callable[[], set[int]]
+    is_relative: Callable[[int], bool]
     """The program's processes: what they send to their process group has reached the program."""
 
     def restore(self) -> None:
@@ -67,7 +67,7 @@ class Foreground:
     def __init__(self) -> None:
         self.interrupted = False
         self.interrupted_by_terminal = False
-        self.relatives: Callable[[], set[int]] = set
+        self.is_relative: Callable[[int], bool] = lambda _: False
         self._mask: set[int] = set()
         self._child_ignored = False
         self._endings: set[int] = set()
@@ -105,7 +105,7 @@ class Foreground:
         if info.si_code in _SENT_BY_PROCESS:
             # To our process group, we take it, where one of its own sent it.
             # Somebody else's signal to the group cannot be told from one to us.
-            had = info.si_pid == program.pid or info.si_pid in self.relatives()
+            had = info.si_pid == program.pid or self.is_relative(info.si_pid)
         else:
             had = program.process_group() == os.getpgrp()
         if not had:
@@ -168,7 +168,7 @@ class Background:
     interrupted = False
 
     def __init__(self) -> None:
-        self.relatives: Callable[[], set[int]] = set
+        self.is_relative: Callable[[int], bool] = lambda _: False
 
     def restore(self) -> None:
         """Undo what Python did at its start."""

@@ -136,6 +136,12 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
             self.reads += 1
             return Sample(elapsed_seconds, self.reads % 1000, anon_bytes=self.reads)
 
+        def composition(self) -> None:
+            return None
+
+        def members(self) -> set[int]:
+            return set()
+
         def peak(self) -> int | None:
             return None
 

@@ -1,8 +1,11 @@
 """Run as somebody else, by root: that one's rights, groups, home and files, and no more."""
 
+import ctypes
+import errno
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cmemrun import identity
 from cmemrun.errors import BadInput
 from cmemrun.identity import User, environment_of, find_user
 from tests.conftest import CMEMRUN, Cmemrun
@@ -139,9 +143,38 @@ def test_only_root_can() -> None:
 
 
 def test_root_without_the_right_to(home: Path) -> None:
-    less = ("setpriv", "--bounding-set=-setuid", "--inh-caps=-setuid")
-    for options in ([], ["--json", f"{home}/run.json"]):
-        status, _, told = as_nobody(*options, "true", before=less)
-        assert status == 125
-        assert "cannot become nobody" in told
+    for right in ("setuid", "setgid"):
+        less = ("setpriv", f"--bounding-set=-{right}", f"--inh-caps=-{right}")
+        for options in ([], ["--json", f"{home}/run.json"]):
+            status, _, told = as_nobody(*options, "true", before=less)
+            assert status == 125
+            assert "cannot become nobody" in told
     assert not list(home.iterdir())
+
+
+def test_a_keyring_that_cannot_be_left_is_not_kept() -> None:
+    class NoKeysLeft:
+        """A kernel whose quota of keys is used up."""
+
+        def syscall(self, *_: object) -> int:
+            ctypes.set_errno(errno.EDQUOT)
+            return -1
+
+    with pytest.raises(OSError, match="quota"):
+        identity._leave_keyring(NoKeysLeft())  # type: ignore[arg-type]
+
+
+def test_where_only_root_can_read_the_package(home: Path, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    shutil.copytree(Path(identity.__file__).parent, private / "cmemrun")
+    private.chmod(0o700)
+    outputs = ["--json", f"{home}/run.json", "-o", f"{home}/report"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cmemrun", "-q", "--user", "nobody", *outputs, "true"],
+        cwd=private,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(home.iterdir())) == 2

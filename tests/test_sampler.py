@@ -36,6 +36,12 @@ class Scripted:
         usage = self.usage()
         return Sample(elapsed_seconds, usage, anon_bytes=usage // 2, inactive_file_bytes=usage * 2)
 
+    def composition(self) -> None:
+        return None
+
+    def members(self) -> set[int]:
+        return set()
+
     def peak(self) -> int | None:
         return None
 

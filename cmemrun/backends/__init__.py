@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Container, Iterator
 from typing import TYPE_CHECKING
 
 from cmemrun.backends import v1, v2
@@ -10,14 +10,14 @@ from cmemrun.backends.base import Group, Heir
 from cmemrun.backends.delegation import left_to_us
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.backends.tree import AS_ROOT, all_refused
-from cmemrun.errors import BadInput, NoGroup
+from cmemrun.errors import BadInput, NoGroup, WayFailed
 from cmemrun.kernel.hierarchy import Hierarchy, is_manager
 from cmemrun.log import Log
 
 if TYPE_CHECKING:
     from cmemrun.backends.manager import Manager
 
-__all__ = ["Group", "Surrounding", "choose", "make", "open_manager", "ways"]
+__all__ = ["Group", "choose", "make", "open_manager", "ways"]
 
 log = Log(__name__)
 
@@ -31,6 +31,7 @@ def choose(
     parent: str | None = None,
     backend: str = "auto",
     require: str | None = None,
+    avoid: Container[str] = (),
 ) -> Group:
     """Make a group for a waiting program in the best way this machine offers.
 
@@ -39,10 +40,11 @@ def choose(
     directory to make it in, or the path of a group as ``/proc/self/cgroup`` has
     it. ``backend`` is ``auto``, ``systemd``, ``v2``, ``v1`` or ``proc``.
     ``require`` is ``cgroup`` to refuse a measurement without a group, or ``exact``
-    to refuse a sampled peak, too.
+    to refuse a sampled peak, too. ``avoid`` are ways that have failed already.
 
     Raises ``BadInput`` for a parent that is no memory group and ``NoGroup``,
-    with the reason of every way, where none works or none is good enough.
+    with the reason of every way, where none works or none is good enough;
+    ``WayFailed`` where one has begun with the program and then failed.
     """
     places: list[str] | None = None
     if parent is not None:
@@ -53,17 +55,22 @@ def choose(
     else:
         wanted = ways(hierarchy, backend)
     refusals: list[NoGroup] = []
-    with open_manager() as asked:
+    with open_manager(wanted) as asked:
         for way in wanted:
             if way == "proc":
                 break
+            if way in avoid:
+                continue
             try:
                 group = make(way, hierarchy, program, heir, asked, places=places)
+            except WayFailed:
+                raise
             except NoGroup as refusal:
                 refusals.append(refusal)
                 log.debug("way=%s refused=%r", way, refusal.message)
                 continue
-            log.debug("way=%s group=%s layout=%s", group.name, group.where, hierarchy.layout.value)
+            group.way = way
+            log.debug("way=%s group=%s layout=%s", way, group.where, hierarchy.layout.value)
             if require == "exact" and group.peak() is None:
                 group.close()
                 group.remove()
@@ -118,7 +125,7 @@ def make(
     """Make a group in one of the ``ways``; ``NoGroup`` where it is not possible."""
     if way == "delegated-v2":
         groups = left_to_us(hierarchy, hierarchy.v2, manager)
-        return v2.make(hierarchy, heir.adopt, places=groups, left_to_us=True)
+        return v2.make(hierarchy, heir.adopt, places=groups, may_divide=True)
     if way == "delegated-v1":
         groups = left_to_us(hierarchy, hierarchy.v1("memory"), manager)
         return v1.make(hierarchy, heir.adopt, places=groups)
@@ -134,15 +141,19 @@ def make(
 
 
 @contextlib.contextmanager
-def open_manager() -> "Iterator[Manager | None]":
-    """Whom to ask for groups, ``None`` where nobody manages them; connected to when asked."""
-    if not is_manager():
+def open_manager(wanted: Collection[str]) -> "Iterator[Manager | None]":
+    """Whom to ask in the wanted ways, ``None`` where nobody manages the groups."""
+    if not is_manager() or not any(_asks(way) for way in wanted):
         yield None
         return
     from cmemrun.backends.manager import Manager
 
     with contextlib.closing(Manager(system=os.geteuid() == 0)) as found:
         yield found
+
+
+def _asks(way: str) -> bool:
+    return way == "systemd" or way.startswith("delegated-")
 
 
 def _parent(hierarchy: Hierarchy, parent: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from resource import struct_rusage
 from typing import NamedTuple, Protocol
 
-from cmemrun.model import Identity, Limits, Sample
+from cmemrun.model import Composition, Identity, Limits, Sample
 
 __all__ = ["Adopt", "CpuTime", "Group", "Heir", "Source"]
 
@@ -62,6 +62,18 @@ class Source(Protocol):
         """Everything offered, at one moment."""
         ...
 
+    def composition(self) -> Composition | None:
+        """What lay inside the parts of the last sample read, ``None`` where nobody says."""
+        ...
+
+    def holds(self, pid: int) -> bool:
+        """Whether a process belongs to it, also one that has just died."""
+        ...
+
+    def members(self) -> set[int]:
+        """The processes in the group and in groups made inside it."""
+        ...
+
     def peak(self) -> int | None:
         """The kernel's high-water mark in bytes, ``None`` where it keeps none."""
         ...
@@ -73,6 +85,9 @@ class Source(Protocol):
 
 class Group(Source, Protocol):
     """A Source made for one run."""
+
+    way: str
+    """The one of ``backends.ways`` in which it was made."""
 
     @property
     def directories(self) -> list[str]:
@@ -99,10 +114,6 @@ class Group(Source, Protocol):
 
     def upper_bound_bytes(self) -> int | None:
         """What the peak cannot have been above, where ``peak`` is a lower bound only."""
-        ...
-
-    def members(self) -> set[int]:
-        """The processes in the group and in groups made inside it."""
         ...
 
     def cpu_time(self) -> CpuTime | None:

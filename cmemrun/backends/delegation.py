@@ -50,7 +50,11 @@ def left_to_us(hierarchy: Hierarchy, mount: Mount | None, manager: "Manager | No
     own = hierarchy.own_group(mount)
     if own is None:
         raise NoGroup(f"our own group is not shown below {mount.point}")
-    if os.statvfs(own).f_flag & os.ST_RDONLY:
+    try:
+        read_only = os.statvfs(own).f_flag & os.ST_RDONLY
+    except OSError as error:
+        raise tree.refusal(own, error) from error
+    if read_only:
         raise tree.refusal(own, OSError(errno.EROFS, os.strerror(errno.EROFS)))
     if not os.access(own, os.W_OK):
         raise NoGroup(f"{own} belongs to somebody else")
@@ -79,6 +83,8 @@ def divide(top: str) -> None:
     """
     others = f"{top}/{OTHERS}"
     with _locked(top):
+        if b"memory" not in (read_text(f"{top}/cgroup.controllers") or b"").split():
+            raise NoGroup(f"{top} has no memory controller")
         if b"0" in (read_text(f"{top}/cgroup.procs") or b"").split():
             raise NoGroup(f"{top} holds processes of another PID namespace")
         try:
@@ -112,18 +118,28 @@ def _move_all(top: str, others: str) -> None:
 
 
 def _undo(top: str, others: str) -> None:
-    for pid in tree.members_of(others):
-        with contextlib.suppress(OSError):
-            tree.add(top, pid)
-    with contextlib.suppress(OSError):
-        os.rmdir(others)
+    for _ in range(_ROUNDS):
+        for pid in tree.members_of(others):
+            with contextlib.suppress(OSError):
+                tree.add(top, pid)
+        try:
+            os.rmdir(others)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return
+            time.sleep(_PAUSE_SECONDS)  # somebody has forked meanwhile
+        else:
+            return
 
 
 @contextlib.contextmanager
 def _locked(top: str) -> Iterator[None]:
     """Let nobody else divide the same group meanwhile."""
     deadline = time.monotonic() + _LOCK_SECONDS
-    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise tree.refusal(top, error) from error
     try:
         while True:
             try:

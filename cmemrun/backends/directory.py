@@ -14,7 +14,7 @@ from cmemrun.backends.base import Adopt, CpuTime
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
 from cmemrun.log import Log
-from cmemrun.model import Limit
+from cmemrun.model import Composition, Limit
 
 __all__ = ["DirectoryGroup", "make_companion"]
 
@@ -35,6 +35,8 @@ class DirectoryGroup:
     # A wake-up is what looking costs.
     slowest_probe_seconds = 0.010
 
+    way = ""
+
     unlimited = "max"
     """What is written for no limit."""
 
@@ -49,6 +51,7 @@ class DirectoryGroup:
         self._files: list[ControlFile] = []
         self._usage = self._open(f"{where}/{usage}")
         self._stat = self._offered(f"{where}/memory.stat")
+        self._last_stat: dict[bytes, int] = {}
 
     @property
     def directories(self) -> list[str]:
@@ -74,6 +77,12 @@ class DirectoryGroup:
     def upper_bound_bytes(self) -> int | None:
         return None
 
+    def holds(self, pid: int) -> bool:
+        # Zombies keep their groups in the v2 tree (Linux 4.4), which lists them no more.
+        name = os.path.basename(self.where)
+        text = read_text(f"/proc/{pid}/cgroup") or b""
+        return any(name.encode() in line.split(b"/") for line in text.splitlines())
+
     def members(self) -> set[int]:
         return tree.members(self.directories)
 
@@ -95,6 +104,15 @@ class DirectoryGroup:
                     int(microseconds[b"user_usec"]) / 1e6, int(microseconds[b"system_usec"]) / 1e6
                 )
         return None
+
+    composition_keys: tuple[bytes | None, ...] = ()
+    """The keys of ``memory.stat`` in the order of ``Composition``."""
+
+    def composition(self) -> Composition | None:
+        stat = self._last_stat
+        if not stat:
+            return None
+        return Composition(*(stat.get(key) if key else None for key in self.composition_keys))
 
     def close(self) -> None:
         for file in self._files:
@@ -132,6 +150,7 @@ class DirectoryGroup:
         stat = self._stat.keyed() if self._stat else {}
         if stat and has_inner_groups(self.where):
             _raise_to_inner(self.where, stat, keys)
+        self._last_stat = stat
         return stat
 
     def _open(self, path: str) -> ControlFile:

@@ -5,9 +5,12 @@ its library included. Whatever a peer answers or does not answer, ``NoGroup`` sa
 so within ``ANSWER_SECONDS``.
 """
 
+import contextlib
+import errno
 import os
 import re
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -20,7 +23,7 @@ from jeepney.bus import get_bus
 from cmemrun.errors import NoGroup
 from cmemrun.log import Log
 
-__all__ = ["ANSWER_SECONDS", "Manager"]
+__all__ = ["ANSWER_SECONDS", "Manager", "Property"]
 
 log = Log(__name__)
 
@@ -29,6 +32,8 @@ ANSWER_SECONDS = 2.0
 
 _NAME = "org.freedesktop.systemd1"
 _LINGER = "let your user manager run without a login: sudo loginctl enable-linger $USER"
+
+_CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 
 Property = tuple[str, tuple[str, Any]]
 
@@ -42,18 +47,24 @@ class Manager:
         self._serials = count(1)
         self._parser = Parser()
         self._fault: NoGroup | None = None
+        self.may_have_moved = False
+        """Whether a scope was asked for and not refused: it may yet come."""
 
     def start_scope(self, unit: str, properties: list[Property]) -> None:
         """Ask for a transient scope; the answer comes before it is there."""
         path = "/org/freedesktop/systemd1"
+        self._connected()
+        self.may_have_moved = True
         answer = self._ask(
             DBusAddress(path, _NAME, f"{_NAME}.Manager"),
             "StartTransientUnit",
             "ssa(sv)a(sa(sv))",
             (unit, "fail", properties, []),
         )
-        if len(answer) != 1 or not str(answer[0]).startswith(f"{path}/job/"):
-            raise NoGroup(f"systemd answers with something else than a job: {str(answer)[:80]}")
+        match answer:
+            case [str(job)] if job.startswith(f"{path}/job/"):
+                return
+        raise NoGroup(f"systemd answers with something else than a job: {str(answer)[:80]}")
 
     def property(self, unit: str, name: str) -> Any:
         """A property of a scope or a service; of one that it does not know, the default."""
@@ -62,13 +73,16 @@ class Manager:
             r"[^A-Za-z0-9]|^[0-9]", lambda char: f"_{ord(char[0]):02x}", unit
         )
         # One by one: all of them are some hundred, and take long to take apart.
-        [(_, value)] = self._ask(
+        answer = self._ask(
             DBusAddress(path, _NAME, "org.freedesktop.DBus.Properties"),
             "Get",
             "ss",
             (f"{_NAME}.{kind}", name),
         )
-        return value
+        match answer:
+            case [(_, value)]:
+                return value
+        raise NoGroup(f"systemd answers with something else than a value: {str(answer)[:80]}")
 
     def close(self) -> None:
         """Hang up."""
@@ -77,13 +91,22 @@ class Manager:
             self._socket = None
 
     def _ask(self, whom: DBusAddress, method: str, signature: str, body: tuple[Any, ...]) -> Any:
+        self._connected()
+        with self._explained() as deadline:
+            return self._call(deadline, whom, method, signature, body)
+
+    def _connected(self) -> None:
         if self._fault is not None:
             raise self._fault
-        deadline = time.monotonic() + ANSWER_SECONDS
-        try:
-            if self._socket is None:
+        if self._socket is None:
+            with self._explained() as deadline:
                 self._connect(deadline)
-            return self._call(deadline, whom, method, signature, body)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[float]:
+        """A deadline, and what came of it as ``NoGroup``; a faulty peer is not asked again."""
+        try:
+            yield time.monotonic() + ANSWER_SECONDS
         except NoGroup:
             raise
         except TimeoutError:
@@ -93,7 +116,8 @@ class Manager:
         except Exception as error:
             # What is no D-Bus at all makes its parser stumble in many ways.
             self._fault = NoGroup(f"systemd's bus does not make sense: {error!r}")
-        raise self._fault
+        if self._fault is not None:
+            raise self._fault
 
     def _connect(self, deadline: float) -> None:
         refusals = []
@@ -102,10 +126,12 @@ class Manager:
             try:
                 peer.settimeout(_left(deadline))
                 peer.connect(address)
+                _refuse_strangers(peer)
+            except TimeoutError:
+                peer.close()
+                raise
             except OSError as error:
                 peer.close()
-                if isinstance(error, TimeoutError):
-                    raise
                 refusals.append(f"{address}: {error.strerror}")
                 continue
             self._socket = peer
@@ -128,22 +154,15 @@ class Manager:
         """Where to connect to, and whether it is a bus or the manager's own socket.
 
         The own socket is what ``systemctl`` asks at: one peer less to wait for,
-        and there without a bus, too. A bus that somebody named goes before it.
-        The user's are looked for also by who has no session (sudo, cron, CI).
+        there without a bus, and not at the mercy of what the environment calls
+        one. The user's are there also for who has no session (sudo, cron, CI).
         """
-        if self._system:
-            if "DBUS_SYSTEM_BUS_ADDRESS" in os.environ:
-                yield get_bus("SYSTEM"), True
-            yield "/run/systemd/private", False
-            yield "/run/dbus/system_bus_socket", True
-            return
-        runtime = f"/run/user/{os.geteuid()}"
-        if "DBUS_SESSION_BUS_ADDRESS" in os.environ and (
-            os.environ["DBUS_SESSION_BUS_ADDRESS"] != f"unix:path={runtime}/bus"
-        ):
-            yield get_bus("SESSION"), True
-        yield f"{runtime}/systemd/private", False
-        yield f"{runtime}/bus", True
+        top = "/run" if self._system else f"/run/user/{os.geteuid()}"
+        yield f"{top}/systemd/private", False
+        # What is named may be no address at all (CI images name /dev/null).
+        with contextlib.suppress(Exception):
+            yield get_bus("SYSTEM" if self._system else "SESSION"), True
+        yield f"{top}/dbus/system_bus_socket" if self._system else f"{top}/bus", True
 
     def _call(
         self,
@@ -163,6 +182,7 @@ class Manager:
                 break
         if message.header.message_type is MessageType.error:
             reason = message.body[0] if message.body else "no reason"
+            self.may_have_moved = False
             raise NoGroup(f"systemd refuses: {reason}")
         return message.body
 
@@ -176,8 +196,18 @@ class Manager:
         self._socket.settimeout(_left(deadline))
         data = self._socket.recv(65536)
         if not data:
-            raise ConnectionResetError(104, "it closed the connection")
+            raise ConnectionResetError(errno.ECONNRESET, "it closed the connection")
         return data
+
+
+def _refuse_strangers(peer: socket.socket) -> None:
+    """Talk to nobody of another PID namespace, who would move whoever has our numbers there.
+
+    A container that shows the machine's /run is such a place (unix(7), SO_PEERCRED).
+    """
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    if _CREDENTIALS.unpack(credentials)[0] == 0:
+        raise OSError(errno.ESRCH, "its peer is in another PID namespace")
 
 
 def _left(deadline: float) -> float:

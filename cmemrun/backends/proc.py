@@ -19,7 +19,7 @@ from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
 from cmemrun.kernel.process import Memory, descendants, has_executed, is_alive, memory_of
 from cmemrun.log import Log
-from cmemrun.model import Events, Identity, Limits, Sample
+from cmemrun.model import Composition, Events, Identity, Limits, Sample
 
 __all__ = ["ProcessTree"]
 
@@ -36,7 +36,7 @@ class ProcessTree:
     has ended stays among our descendants.
     """
 
-    name = "proc"
+    name = way = "proc"
     where = "the processes themselves"
     resolution_bytes = 0
     # Reading is a walk over all processes of the machine and costs milliseconds.
@@ -70,6 +70,10 @@ class ProcessTree:
         self._program_pid = pid
         self._others.discard(pid)
         self._look()
+        self.notes.extend(self._surrounding.watch())
+
+    def holds(self, pid: int) -> bool:
+        return pid in self.members()
 
     def members(self) -> set[int]:
         self._look()
@@ -106,6 +110,9 @@ class ProcessTree:
             events=Events(oom_kill=self._surrounding.oom_kills()),
         )
 
+    def composition(self) -> Composition | None:
+        return None
+
     def peak(self) -> int | None:
         return None
 
@@ -123,7 +130,7 @@ class ProcessTree:
 
     def upper_bound_bytes(self) -> int | None:
         """The highest rise of the group that we are in, ``None`` where it cannot be read."""
-        return self._surrounding.highest_rise_bytes
+        return self._surrounding.highest_rise_bytes()
 
     def limit(self, wanted: Limits) -> Limits:
         if wanted.max_bytes is not None or wanted.oom_group:
@@ -131,7 +138,6 @@ class ProcessTree:
                 "--limit and --oom-group need a group, and none can be made here",
                 hint="run as root, or where you may make groups",
             )
-        self.notes.extend(self._surrounding.watch())
         return Limits()
 
     def cpu_time(self) -> CpuTime | None:

@@ -16,39 +16,50 @@ class Surrounding:
     """
 
     def __init__(self, hierarchy: Hierarchy) -> None:
-        self.highest_rise_bytes: int | None = None
-        """In bytes, ``None`` where its usage cannot be read."""
         self._usage: ControlFile | None = None
         self._kills: ControlFile | None = None
         self._kills_at_start: int | None = None
+        self._highest_usage = 0
         mount = hierarchy.v1("memory") or hierarchy.v2
         self._group = hierarchy.own_group(mount) if mount else None
         self._version = mount.version if mount else 0
-        text = read_text(self._path("memory.usage_in_bytes", "memory.current"))
-        self._usage_at_start = int(text) if text else None
+        self._usage_at_start = self._number("memory.usage_in_bytes", "memory.current")
+        self._mark_at_start: int | None = None
 
     def watch(self) -> list[str]:
         """Begin to look, and what a reader of the upper bound must know, in sentences."""
         if self._usage_at_start is None:
             return []
-        self._usage = ControlFile.offered(self._path("memory.usage_in_bytes", "memory.current"))
-        self._kills = ControlFile.offered(self._path("memory.oom_control", "memory.events"))
+        self._usage = self._offered("memory.usage_in_bytes", "memory.current")
+        self._kills = self._offered("memory.oom_control", "memory.events")
         self._kills_at_start = self._count_kills()
+        self._mark_at_start = self._mark()
         notes = [
             "the upper bound is the rise of the group we are in, with whatever else is in"
             " it; it holds as long as nobody else there gives memory back"
         ]
-        text = read_text(self._path("memory.limit_in_bytes", "memory.max"))
-        most = parse_limit(text) if text else None
-        if isinstance(most, int) and most < 2**62:
-            notes.append(f"the group we are in has a limit of {format_size(most)}")
+        limit = self._number("memory.limit_in_bytes", "memory.max")
+        if limit is not None and limit < 2**62:
+            notes.append(f"the group we are in has a limit of {format_size(limit)}")
         return notes
 
     def look(self) -> None:
-        if self._usage is not None and self._usage_at_start is not None:
-            # What the kernel had charged in advance is used up first, unseen.
-            rise = self._usage.scalar() - self._usage_at_start + charge_resolution_bytes()
-            self.highest_rise_bytes = max(self.highest_rise_bytes or 0, rise)
+        if self._usage is not None:
+            self._highest_usage = max(self._highest_usage, self._usage.scalar())
+
+    def highest_rise_bytes(self) -> int | None:
+        """How much it rose at most, ``None`` where its usage cannot be read.
+
+        The kernel's own mark knows of what came between two looks, where it was
+        raised meanwhile; below an older, higher mark there are only the looks.
+        """
+        if self._usage is None or self._usage_at_start is None:
+            return None
+        mark, highest = self._mark(), self._highest_usage
+        if mark is not None and self._mark_at_start is not None and mark > self._mark_at_start:
+            highest = mark
+        # What the kernel had charged in advance is used up first, unseen.
+        return highest - self._usage_at_start + charge_resolution_bytes()
 
     def oom_kills(self) -> int | None:
         """Kills since the start in the group that we are in."""
@@ -61,7 +72,22 @@ class Surrounding:
                 file.close()
         self._usage = self._kills = None
 
-    def _path(self, v1_name: str, v2_name: str) -> str:
+    def _mark(self) -> int | None:
+        return self._number("memory.max_usage_in_bytes", "memory.peak")
+
+    def _number(self, v1_name: str, v2_name: str) -> int | None:
+        path = self._path(v1_name, v2_name)
+        text = read_text(path) if path else None
+        value = parse_limit(text) if text else None
+        return value if isinstance(value, int) else None
+
+    def _offered(self, v1_name: str, v2_name: str) -> ControlFile | None:
+        path = self._path(v1_name, v2_name)
+        return ControlFile.offered(path) if path else None
+
+    def _path(self, v1_name: str, v2_name: str) -> str | None:
+        if self._group is None:
+            return None
         return f"{self._group}/{v1_name if self._version == 1 else v2_name}"
 
     def _count_kills(self) -> int | None:

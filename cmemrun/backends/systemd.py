@@ -12,10 +12,10 @@ import time
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
-from cmemrun.backends.manager import ANSWER_SECONDS, Manager
+from cmemrun.backends.manager import ANSWER_SECONDS, Manager, Property
 from cmemrun.backends.v1 import V1Group, companion_mounts, companions
 from cmemrun.backends.v2 import V2Group
-from cmemrun.errors import NoGroup
+from cmemrun.errors import NoGroup, WayFailed
 from cmemrun.kernel.files import read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, parse_memberships
 from cmemrun.log import Log
@@ -32,25 +32,29 @@ def make(
 ) -> V1Group | V2Group:
     """A new scope with both processes in it, and in it a group for the program.
 
-    Raises ``NoGroup`` with the reason, and the remedy where there is one.
+    Raises ``NoGroup`` with the reason, and the remedy where there is one;
+    ``WayFailed`` once systemd may have moved the two, now or later.
     """
     unit = f"{tree.fresh_name()}.scope"
-    manager.start_scope(
-        unit,
-        [
-            ("Description", ("s", "a program measured by cmemrun")),
-            ("PIDs", ("au", [program, keeper])),
-            ("Delegate", ("b", True)),
-            # No failed unit is left behind an OOM kill.
-            ("CollectMode", ("s", "inactive-or-failed")),
-        ],
-    )
-    scope = _wait_for_scope(hierarchy, unit, {program, keeper})
+    properties: list[Property] = [
+        ("Description", ("s", "a program measured by cmemrun")),
+        ("PIDs", ("au", [program, keeper])),
+        ("Delegate", ("b", True)),
+        # No failed unit is left behind an OOM kill.
+        ("CollectMode", ("s", "inactive-or-failed")),
+    ]
     try:
+        manager.start_scope(unit, properties)
+        scope = _wait_for_scope(hierarchy, unit, {program, keeper})
         return _divide(hierarchy, scope, keeper, adopt)
+    except NoGroup as refusal:
+        if not manager.may_have_moved:
+            raise
+        raise WayFailed(refusal.message, hint=refusal.hint, way="systemd") from refusal
     except OSError as error:
-        raise NoGroup(
-            f"the scope that systemd made cannot be used: {error.filename}: {error.strerror}"
+        what = f"{error.filename}: {error.strerror}"
+        raise WayFailed(
+            f"the scope that systemd made cannot be used: {what}", way="systemd"
         ) from error
 
 

@@ -35,6 +35,8 @@ class V1Group(DirectoryGroup):
     """
 
     name = "cgroup-v1"
+    # It has nothing of the kernel's parts, nor of huge pages in files.
+    composition_keys = (b"total_mapped_file", b"total_dirty", b"total_writeback", b"total_rss_huge")
     unlimited = "-1"
 
     def __init__(

@@ -30,6 +30,12 @@ class V2Group(DirectoryGroup):
     """One directory; every number covers it and all groups below it."""
 
     name = "cgroup-v2"
+    composition_keys = (
+        *(b"file_mapped", b"file_dirty", b"file_writeback"),
+        *(b"anon_thp", b"file_thp", b"shmem_thp"),
+        *(b"kernel_stack", b"pagetables", b"percpu", b"vmalloc"),
+        *(b"slab_reclaimable", b"slab_unreclaimable"),
+    )
 
     def __init__(
         self, where: str, companions: tuple[str, ...] = (), notes: tuple[str, ...] = ()
@@ -94,19 +100,23 @@ class V2Group(DirectoryGroup):
         )
 
 
+class _Populated(NoGroup):
+    """The "no internal processes" rule is in the way."""
+
+
 def make(
     hierarchy: Hierarchy,
     adopt: Adopt,
     *,
     places: Sequence[str] | None = None,
-    left_to_us: bool = False,
+    may_divide: bool = False,
 ) -> V2Group:
     """A new group below the first of ``places`` that takes one.
 
     Those are by default the caller's own group and all above it. A group with
     processes cannot hand the memory controller on ("no internal processes",
-    cgroup-v2.rst), except at the root; one that is ``left_to_us`` is divided
-    then. Raises ``NoGroup`` with every reason.
+    cgroup-v2.rst), except at the root; where that is what refuses a place, it is
+    divided, if we may. Raises ``NoGroup`` with every reason.
     """
     mount = hierarchy.v2
     if mount is None:
@@ -114,13 +124,16 @@ def make(
     if places is None:
         places = list(ancestors(hierarchy.own_group(mount) or mount.point, mount))
     refusals: list[NoGroup] = []
+    populated = []
     for place in places:
         try:
             return _make_below(place, adopt)
         except NoGroup as refusal:
             log.debug("way=cgroup-v2 parent=%s refused=%r", place, refusal.message)
             refusals.append(refusal)
-    for place in places if left_to_us else ():
+            if isinstance(refusal, _Populated):
+                populated.append(place)
+    for place in populated if may_divide else ():
         try:
             divide(place)
             return _make_below(place, adopt, divided=True)
@@ -167,6 +180,8 @@ def _enable(parent: str, controller: str) -> bool:
     try:
         write_text(f"{parent}/cgroup.subtree_control", f"+{controller}")
     except OSError as error:
-        why = "it holds processes" if error.errno == errno.EBUSY else error.strerror
-        raise NoGroup(f"{parent} cannot hand the {controller} controller on: {why}") from error
+        refused = f"{parent} cannot hand the {controller} controller on"
+        if error.errno == errno.EBUSY:
+            raise _Populated(f"{refused}: it holds processes") from error
+        raise NoGroup(f"{refused}: {error.strerror}") from error
     return True

@@ -1,7 +1,8 @@
 """``cmemrun doctor``: what can be measured here, how well, and what would make it better."""
 
+import io
 import json
-import sys
+import shutil
 from typing import Annotated, Any
 
 import typer
@@ -9,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cmemrun.commands.console import colour
+from cmemrun.commands.console import closed_at_start, colour, write_all
 from cmemrun.diagnosis import Diagnosis, Machine, Place, Way, examine
+from cmemrun.errors import OutputError
 from cmemrun.report.text import printable, unicode_text
 from cmemrun.units import format_size
 
@@ -44,17 +46,30 @@ def doctor(
       cmemrun doctor
       cmemrun doctor --json > doctor.json
     """
+    if 1 in closed_at_start:
+        raise OutputError("standard output is closed", hint="give it a file: > doctor.txt")
     found = examine()
-    if as_json:
-        sys.stdout.write(json.dumps(_document(found), indent=1) + "\n")
-    else:
-        console = Console(highlight=False, force_terminal=colour(1))
-        for table in (_facts(found), _ways(found), _offers(found)):
-            if table.row_count:
-                console.print(table)
-                console.print()
-        console.print(_verdict(found))
+    text = json.dumps(_document(found), indent=1) + "\n" if as_json else _report(found)
+    try:
+        write_all(1, text)
+    except BrokenPipeError:
+        pass  # who has read enough has got what was wanted
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
     return 0 if found.group_possible else 1
+
+
+def _report(found: Diagnosis) -> str:
+    file = io.StringIO()
+    width = shutil.get_terminal_size().columns
+    console = Console(file=file, width=width, highlight=False, force_terminal=colour(1))
+    for table in (_facts(found), _ways(found), _offers(found)):
+        if table.row_count:
+            console.print(table)
+            console.print()
+    console.print(_verdict(found))
+    # Rich fills its cells up with spaces.
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
 def _document(found: Diagnosis) -> dict[str, Any]:

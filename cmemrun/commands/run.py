@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from cmemrun import units
@@ -38,9 +39,7 @@ def run(command: list[str], options: RunOptions) -> int:
     if options.debug:
         log_everything()
 
-    with acting_as(options.user):
-        document = _output("--json", options.json) if options.json is not None else None
-        report = _output("--output", options.output) if options.output is not None else None
+    document, report = _outputs(options)
     if document and report and document.identity == report.identity is not None:
         raise BadInput(
             f"--json and --output both name {options.json!r}", hint="give each a file of its own"
@@ -57,6 +56,8 @@ def run(command: list[str], options: RunOptions) -> int:
         require=options.require.value if options.require else None,
         user=options.user,
     )
+    # While the sampler is at work a signal would else wait 5 ms for its turn.
+    sys.setswitchinterval(0.0005)
     with Foreground() as waiter:
         measured = measure(
             command,
@@ -69,8 +70,7 @@ def run(command: list[str], options: RunOptions) -> int:
         from cmemrun.analysis.budget import judge_peak
 
         measured = measured._replace(budgets=(judge_peak(measured, options.max_peak),))
-    with acting_as(options.user):
-        status = _publish(measured, document, report, quiet=options.quiet)
+    status = _publish(measured, document, report, options)
     # Whoever presses Ctrl-C in a loop of a shell means the loop; the shell ends
     # it when it sees us end by the signal, which to it has the same status.
     # Without a shell (we lead the session) nobody looks.
@@ -83,10 +83,18 @@ def run(command: list[str], options: RunOptions) -> int:
     return status
 
 
-def _output(option: str, path: str) -> "Output":
+def _outputs(options: RunOptions) -> "tuple[Output | None, Output | None]":
+    """What the document and the report go to, tried with the rights of their owner."""
+    if options.json is None and options.output is None:
+        return None, None
+    # Not as that user, who may not be able to read where we are installed.
     from cmemrun.commands.output import open_output
 
-    return open_output(option, path)
+    with acting_as(options.user):
+        return (
+            open_output("--json", options.json) if options.json is not None else None,
+            open_output("--output", options.output) if options.output is not None else None,
+        )
 
 
 def _load_what_comes_later(*, document: bool) -> None:
@@ -99,7 +107,9 @@ def _load_what_comes_later(*, document: bool) -> None:
         import cmemrun.report.document  # noqa: F401
 
 
-def _publish(run: Run, document: "Output | None", report: "Output | None", *, quiet: bool) -> int:
+def _publish(
+    run: Run, document: "Output | None", report: "Output | None", options: RunOptions
+) -> int:
     """Write what was asked for, the document first; one that fails takes no other with it."""
     from cmemrun.report import terminal
 
@@ -113,11 +123,12 @@ def _publish(run: Run, document: "Output | None", report: "Output | None", *, qu
         texts.append((report, terminal.render(run, colour=False)))
     for output, text in texts:
         try:
-            output.write(text)
+            with acting_as(options.user):
+                output.write(text)
         except CmemrunError as error:
             say(error.message, hint=error.hint)
             status = status or error.exit_status
-    if not report and not quiet:
+    if not report and not options.quiet:
         show(terminal.render(run, colour=colour()))
     broken = [budget for budget in run.budgets if not budget.passed]
     for budget in broken:

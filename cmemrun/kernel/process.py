@@ -1,13 +1,15 @@
 """Processes: who belongs to whom, and what memory each has."""
 
+import contextlib
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import psutil
+from cmemrun.model import Identity, Process, Straggler
 
-from cmemrun.model import Identity, Straggler
+__all__ = ["Memory", "descendants", "describe", "has_executed", "is_alive", "largest", "memory_of"]
 
-__all__ = ["Memory", "descendants", "describe", "has_executed", "is_alive", "memory_of"]
+_LONGEST_COMMAND_BYTES = 4096
 
 _PF_FORKNOEXEC = 0x40  # include/linux/sched.h: forked, and has not executed since
 
@@ -31,6 +33,8 @@ class Memory(NamedTuple):
 
 def describe(pid: int) -> Straggler:
     """Name and command line of a process; ``None`` and empty where it has just ended."""
+    import psutil
+
     try:
         process = psutil.Process(pid)
         with process.oneshot():
@@ -41,6 +45,8 @@ def describe(pid: int) -> Straggler:
 
 def descendants(pid: int) -> set[Identity]:
     """The children of a process and theirs, dead ones that nobody has waited for included."""
+    import psutil
+
     try:
         children = psutil.Process(pid).children(recursive=True)
     except psutil.Error:
@@ -88,6 +94,61 @@ def memory_of(pid: int) -> Memory | None:
         resident_file_bytes=status["RssFile"] * 1024,
         highest_resident_bytes=status["VmHWM"] * 1024,
     )
+
+
+def largest(pids: Iterable[int], most: int) -> tuple[Process, ...]:
+    """The ``most`` largest of these processes by RSS, the largest first.
+
+    Only those are asked for more than their RSS: PSS and USS take the kernel a
+    walk over all pages, during which the process cannot change its mappings.
+    """
+    by_rss = sorted(((_resident_bytes(pid), pid) for pid in pids), reverse=True)
+    found = (_process(pid, rss_bytes) for rss_bytes, pid in by_rss[:most] if rss_bytes)
+    return tuple(filter(None, found))
+
+
+def _process(pid: int, rss_bytes: int) -> Process | None:
+    """All of it, ``None`` where the process gave up its memory while we looked."""
+    rollup = _kibibytes(f"/proc/{pid}/smaps_rollup")
+    name, command = _first_line(f"/proc/{pid}/comm"), _command(pid)
+    status = _kibibytes(f"/proc/{pid}/status")
+    if "VmRSS" not in status:
+        return None
+    private = [rollup.get(name) for name in ("Private_Clean", "Private_Dirty", "Private_Hugetlb")]
+    swap = status.get("VmSwap")
+    return Process(
+        pid=pid,
+        ppid=status.get("PPid"),
+        name=name,
+        command=command,
+        rss_bytes=rss_bytes,
+        pss_bytes=rollup["Pss"] * 1024 if "Pss" in rollup else None,
+        uss_bytes=sum(filter(None, private)) * 1024 if rollup else None,
+        swap_bytes=swap * 1024 if swap is not None else None,
+        threads=status.get("Threads"),
+    )
+
+
+def _resident_bytes(pid: int) -> int:
+    """RSS as ``statm`` has it; 0 for what has ended and for the kernel's own."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def _first_line(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return os.fsdecode(file.read(256)).removesuffix("\n")
+    return ""
+
+
+def _command(pid: int) -> tuple[str, ...]:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        words = file.read(_LONGEST_COMMAND_BYTES).removesuffix(b"\0").split(b"\0")
+        return tuple(map(os.fsdecode, words)) if words != [b""] else ()
+    return ()
 
 
 def _state_and_start(pid: int) -> tuple[bytes, int] | None:

@@ -8,7 +8,7 @@ History of the format: names are added, none is renamed or given another meaning
 import json
 from typing import Any
 
-from cmemrun.model import Budget, Limit, Oom, Run, Sample, Unlimited
+from cmemrun.model import Budget, Limit, Oom, Process, Run, Sample, Unlimited
 from cmemrun.report.text import unicode_text
 
 __all__ = ["SCHEMA", "render", "to_document"]
@@ -53,7 +53,12 @@ def to_document(run: Run) -> dict[str, Any]:
         "peak_kernel_bytes": run.peaks.kernel_bytes,
         "peak_swap_bytes": run.peaks.swap_bytes,
         "peak_tasks": run.peaks.tasks,
-        "at_peak": _sample(run.at_peak),
+        "at_peak": _sample(run.at_peak)
+        | {
+            "composition": run.at_peak.composition and run.at_peak.composition._asdict(),
+            "processes": [_process(process) for process in run.at_peak.processes],
+            "processes_elapsed_seconds": run.at_peak.processes_elapsed_seconds,
+        },
         "at_exit": _sample(run.at_exit),
         "events": run.events._asdict(),
         "oom": _oom(run.oom),
@@ -67,6 +72,13 @@ def to_document(run: Run) -> dict[str, Any]:
             for straggler in run.stragglers
         ],
         "samples": [_sample(sample) for sample in run.samples],
+    }
+
+
+def _process(process: Process) -> dict[str, Any]:
+    return process._asdict() | {
+        "name": unicode_text(process.name),
+        "command": [unicode_text(word) for word in process.command],
     }
 
 

@@ -24,6 +24,26 @@ _ROWS = (
     ("swap", "swap_bytes"),
 )
 
+# From this share of the peak on something inside it is named.
+_WORTH_SHARE = 0.01
+_MOST_PROCESSES = 8
+_COMMAND_WIDTH = 60
+
+_INSIDE = {
+    "file_mapped_bytes": "mapped files",
+    "file_dirty_bytes": "dirty",
+    "file_writeback_bytes": "being written",
+    "anon_thp_bytes": "huge pages of anon",
+    "file_thp_bytes": "huge pages of files",
+    "shmem_thp_bytes": "huge pages of shared memory",
+    "pagetables_bytes": "page tables",
+    "kernel_stack_bytes": "kernel stacks",
+    "percpu_bytes": "per-CPU memory",
+    "vmalloc_bytes": "vmalloc",
+    "slab_reclaimable_bytes": "reclaimable slab",
+    "slab_unreclaimable_bytes": "unreclaimable slab",
+}
+
 _VERDICTS = {
     "main-killed": "the OOM killer ended the program",
     "child-killed": "the OOM killer ended a child of the program, which itself went on",
@@ -78,7 +98,9 @@ class _Report:
             yield self._row("budget", self._mark(line, good=budget.passed))
         yield ""
         yield from self._table()
+        yield from self._inside()
         yield ""
+        yield from self._processes()
         yield from self._kills()
         yield self._row("limit", ", ".join(filter(None, (self._limit(), self._events()))))
         for straggler in run.stragglers:
@@ -140,6 +162,35 @@ class _Report:
                 _value(run.at_exit, name),
                 _size(highest[name]),
             )
+
+    def _inside(self) -> Iterator[str]:
+        """What lies inside the parts at the peak, where it is worth a word."""
+        peak, composition = self.run.at_peak, self.run.at_peak.composition
+        found = {"shared memory": peak.shmem_bytes, "sockets": peak.sock_bytes}
+        for name, label in _INSIDE.items():
+            found[label] = getattr(composition, name) if composition else None
+        worth = {
+            label: size
+            for label, size in found.items()
+            if size and size >= self.run.peak_bytes * _WORTH_SHARE
+        }
+        if worth:
+            told = ", ".join(f"{label} {format_size(size)}" for label, size in worth.items())
+            yield self._row("inside", told)
+
+    def _processes(self) -> Iterator[str]:
+        peak = self.run.at_peak
+        if not peak.processes or peak.processes_elapsed_seconds is None:
+            return
+        when = format_duration(peak.processes_elapsed_seconds)
+        yield self._cells("processes", "PSS", "USS", "RSS", dim=True) + self._dim(f"   at {when}")
+        for process in peak.processes[:_MOST_PROCESSES]:
+            sizes = (process.pss_bytes, process.uss_bytes, process.rss_bytes)
+            line = command_line(process.command, _COMMAND_WIDTH) or printable(process.name)
+            yield f"{self._cells(str(process.pid), *map(_size, sizes))}   {line}"
+        if len(peak.processes) > _MOST_PROCESSES:
+            yield self._row("", f"and {len(peak.processes) - _MOST_PROCESSES} smaller ones")
+        yield ""
 
     def _kills(self) -> Iterator[str]:
         oom, events = self.run.oom, self.run.events

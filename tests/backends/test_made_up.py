@@ -207,7 +207,8 @@ def test_parents(tmp_path: Path) -> None:
 def test_a_division_that_fails_half_way_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(tmp_path, {"cgroup.procs": "", "cgroup.subtree_control": ""})
+    files = {"cgroup.procs": "", "cgroup.subtree_control": "", "cgroup.controllers": "memory\n"}
+    fill(tmp_path, files)
     top, others = str(tmp_path), f"{tmp_path}/{delegation.OTHERS}"
     where = dict.fromkeys((11, 12, 13), top)
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from jeepney import HeaderFields, Message, Parser, new_error, new_method_return
 
+from cmemrun import runner
 from cmemrun.backends import delegation, manager, systemd
 from cmemrun.backends.manager import Manager
-from cmemrun.errors import NoGroup
+from cmemrun.errors import NoGroup, WayFailed
 from cmemrun.kernel.hierarchy import Hierarchy, Mount
 
 UNIFIED = Hierarchy((Mount("/sys/fs/cgroup", "/", 2, frozenset()),), {"": "/"})
@@ -49,7 +50,10 @@ class Bus:
     def talk(self, peer: socket.socket) -> None:
         data = b""
         while b"\r\n" not in data:
-            data += peer.recv(1000)
+            part = peer.recv(1000)
+            if not part:
+                return
+            data += part
         peer.sendall(self.welcome)
         data = b""
         while b"BEGIN\r\n" not in data:
@@ -96,7 +100,9 @@ def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
 
 
 @pytest.fixture
-def system() -> Iterator[Manager]:
+def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    # For processes that systemd is said to have moved and that do not exist.
+    monkeypatch.setattr(systemd, "ANSWER_SECONDS", 0.2)
     found = Manager(system=True)
     yield found
     found.close()
@@ -150,6 +156,72 @@ def test_nonsense_is_not_taken_for_a_job(
     bus.answer = answer
     with pytest.raises(NoGroup, match=r"something else than a job|not make sense|not answer"):
         ask(system)
+
+
+@pytest.mark.parametrize(
+    ("signature", "body"), [(None, ()), ("s", ("x",)), ("ss", ("x", "y")), ("i", (5,))]
+)
+def test_nonsense_is_not_taken_for_a_property(
+    bus: Bus, system: Manager, signature: str | None, body: tuple[Any, ...]
+) -> None:
+    bus.answer = lambda message: new_method_return(message, signature, body)
+    with pytest.raises(NoGroup, match="something else than a value"):
+        system.property("x.service", "Delegate")
+
+
+def test_a_scope_that_may_yet_come_spoils_the_process(bus: Bus, system: Manager) -> None:
+    bus.answer = job("/org/freedesktop/systemd1/job/42")
+    with pytest.raises(WayFailed) as failure:
+        ask(system)
+    assert failure.value.way == "systemd"
+
+
+def test_a_scope_that_was_refused_does_not(bus: Bus, system: Manager) -> None:
+    bus.answer = lambda message: new_error(message, "org.example.Failed", "s", ("no",))
+    with pytest.raises(NoGroup) as refusal:
+        ask(system)
+    assert not isinstance(refusal.value, WayFailed)
+
+
+def test_a_way_that_fails_is_left_for_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[int, list[str]]] = []
+
+    def choose(hierarchy: Hierarchy, program: int, *rest: Any, **more: Any) -> Any:
+        tried.append((program, sorted(more["avoid"])))
+        if len(tried) == 1:
+            raise WayFailed("too late", way="systemd")
+        return real(hierarchy, program, *rest, **more)
+
+    real = runner.choose
+    monkeypatch.setattr(runner, "choose", choose)
+    assert runner.measure(["true"]).exit.succeeded
+    [(first, without), (second, with_less)] = tried
+    assert first != second and (without, with_less) == ([], ["systemd"])
+    tried.clear()
+    with pytest.raises(WayFailed):
+        runner.measure(["true"], runner.Settings(backend="systemd"))
+
+
+def test_an_address_that_is_none_hides_no_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("/dev/null", "disabled:", "autolaunch:", ""):
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+        found = list(Manager(system=False)._addresses())
+        assert [is_bus for _, is_bus in found] == [False, True]
+
+
+def test_a_peer_of_another_pid_namespace_is_not_talked_to(
+    bus: Bus, system: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "_CREDENTIALS", Credentials())
+    with pytest.raises(NoGroup, match="another PID namespace"):
+        ask(system)
+
+
+class Credentials:
+    size = 12
+
+    def unpack(self, _: bytes) -> tuple[int, int, int]:
+        return (0, 0, 0)
 
 
 def test_a_welcome_that_makes_no_sense(bus: Bus, system: Manager) -> None:

@@ -55,6 +55,22 @@ def test_without_the_right_to_a_group() -> None:
     assert any("sudo" in (way["remedy"] or "") for way in refused)
 
 
+@pytest.mark.parametrize(
+    ("where", "status", "words"),
+    [("> /dev/full", 125, "No space left"), (">&-", 125, "is closed"), ("| head -c 9", 0, "")],
+)
+def test_an_output_that_cannot_be_written_is_no_verdict(
+    where: str, status: int, words: str
+) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {CMEMRUN} doctor --json {where}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status and words in done.stderr
+
+
 def test_as_a_person_reads_it() -> None:
     done = doctor()
     assert done.returncode == 0 and "\x1b" not in done.stdout
@@ -103,7 +119,7 @@ PLACE = Place(0, "unified", 2, None, "/evil\x1b]0;x\x07", None)
 )
 def test_the_verdict(
     monkeypatch: pytest.MonkeyPatch,
-    capsys: Any,
+    capfd: Any,
     chosen: str,
     anon: int | None,
     status: int,
@@ -114,12 +130,12 @@ def test_the_verdict(
     found = Diagnosis("0", MACHINE, PLACE, ways, chosen, (), proof)
     monkeypatch.setattr(command, "examine", lambda: found)
     assert command.doctor(as_json=False) == status
-    printed = capsys.readouterr().out
+    printed = capfd.readouterr().out
     assert words in printed
     # What somebody else chose neither drives the terminal nor is taken for markup.
     assert "\x1b" not in printed and "[bold]no" in printed
     assert command.doctor(as_json=True) == status
-    assert json.loads(capsys.readouterr().out)["chosen"] == chosen
+    assert json.loads(capfd.readouterr().out)["chosen"] == chosen
 
 
 def test_a_proof_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,5 +143,5 @@ def test_a_proof_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise NoGroup("nothing goes")
 
     monkeypatch.setattr(diagnosis, "measure", refuse)
-    proof = diagnosis._prove()
+    proof = diagnosis._prove("v2")
     assert (proof.error, proof.passed) == ("nothing goes", False)

@@ -78,7 +78,7 @@ def test_the_names_other_programs_read() -> None:
         assert read[f"peak_{absent}_bytes"] is None
     assert read["peak_tasks"] is None
     assert read["at_peak"]["working_set_bytes"] == 90 * MIB
-    assert read["at_peak"] == read["samples"][0]
+    assert read["samples"][0].items() <= read["at_peak"].items()
     assert read["at_exit"]["anon_bytes"] is None
     assert read["at_exit"]["working_set_bytes"] is None
     assert read["events"] == {

@@ -1,0 +1,116 @@
+"""Who made up the peak, and of what."""
+
+import shlex
+import subprocess
+import sys
+import time
+from typing import Any
+
+from cmemrun.kernel.process import largest
+from tests.conftest import Cmemrun
+from tests.kernels.conftest import LOADS
+
+MIB = 2**20
+LOAD = f"{sys.executable} -S -E {LOADS}"
+
+
+def of(run: Any, word: str) -> dict[str, Any]:
+    told = run["at_peak"]["processes"]
+    assert [word in shlex.join(who["command"]) for who in told].count(True) == 1, told
+    [found] = [who for who in run["at_peak"]["processes"] if word in shlex.join(who["command"])]
+    return found  # type: ignore[no-any-return]
+
+
+def test_a_parent_and_two_children(cmemrun: Cmemrun) -> None:
+    # Each also has what its interpreter takes, which one without a load tells.
+    script = f"{LOAD} anon 30 2 & {LOAD} anon 60 2 & {LOAD} anon 0 2 & exec {LOAD} anon 10 2"
+    for _ in range(2):
+        run = cmemrun("sh", "-c", script)
+    assert run.status == 0
+    bare = of(run, "anon 0 2")["pss_bytes"]
+    for mib in (10, 30, 60):
+        who = of(run, f"anon {mib} 2")
+        assert abs(who["pss_bytes"] - bare - mib * MIB) <= 3 * MIB, who
+        assert who["uss_bytes"] <= who["pss_bytes"] <= who["rss_bytes"]
+    assert of(run, "anon 30 2")["ppid"] == of(run, "anon 10 2")["pid"] == run["pid"]
+    assert str(of(run, "anon 60 2")["pid"]) in run.stderr
+
+
+def test_a_spike_has_its_processes(cmemrun: Cmemrun) -> None:
+    cmemrun(*LOAD.split(), "spike", "120", "20")
+    run = cmemrun(*LOAD.split(), "spike", "120", "20")
+    who = of(run, "spike 120 20")
+    assert who["pss_bytes"] >= 60 * MIB
+
+
+def test_what_lies_inside(cmemrun: Cmemrun) -> None:
+    run = cmemrun(*LOAD.split(), "shared", "32")
+    inside = run["at_peak"]["composition"]
+    # A mapping is counted when it is touched, on the way to the peak.
+    assert inside["file_mapped_bytes"] >= 31 * MIB
+    assert run["at_peak"]["shmem_bytes"] >= 31 * MIB
+    if run["method"]["backend"] == "cgroup-v1":
+        assert inside["slab_reclaimable_bytes"] is None
+    else:
+        assert inside["kernel_stack_bytes"] is not None
+
+
+def test_names_that_would_drive_the_terminal(cmemrun: Cmemrun) -> None:
+    name = "\x1b[31mred\n</script>\u202e"
+    script = f"import sys, time; x = bytearray({20 * MIB}); time.sleep(1)"
+    run = cmemrun(sys.executable, "-c", script, name)
+    assert name in of(run, "bytearray")["command"]
+    assert "\x1b" not in run.stderr and "\u202e" not in run.stderr
+
+
+def test_a_thousand_idle_processes_do_not_make_a_sample_dear() -> None:
+    """A group is one read, and not a walk over its processes."""
+    code = (
+        "import os, sys, time\n"
+        "from cmemrun.backends import choose\n"
+        "from cmemrun.backends.surrounding import Surrounding\n"
+        "from cmemrun.keeper import Keeper\n"
+        "from cmemrun.kernel.hierarchy import detect\n"
+        "import subprocess, statistics\n"
+        "def cost(group):\n"
+        "    times = []\n"
+        "    for _ in range(60):\n"
+        "        started = time.thread_time()\n"
+        "        for _ in range(20): group.read(0.0)\n"
+        "        times.append(time.thread_time() - started)\n"
+        "    return min(times)\n"
+        "with Keeper() as keeper:\n"
+        "    h = detect()\n"
+        "    group = choose(h, 0, keeper, Surrounding(h))\n"
+        "    crowd = 'i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i+1)); done; read x'\n"
+        "    shell = subprocess.Popen(['sh', '-c', 'read go; ' + crowd], stdin=subprocess.PIPE)\n"
+        "    group.attach(shell.pid)\n"
+        "    one = cost(group)\n"
+        "    shell.stdin.write(b'go\\n'); shell.stdin.flush()\n"
+        "    deadline = time.monotonic() + 120\n"
+        "    while len(group.members()) < 1001 and time.monotonic() < deadline: time.sleep(0.2)\n"
+        "    assert len(group.members()) == 1001\n"
+        "    time.sleep(1)\n"
+        "    many = cost(group)\n"
+        "    group.close(); group.remove(); shell.wait()\n"
+        "    print(many / one)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert float(done.stdout) < 1.1
+
+
+def test_looking_at_a_thousand_processes_is_bounded() -> None:
+    """Only the largest are asked for more than their RSS."""
+    crowd = [subprocess.Popen(["sleep", "1000"]) for _ in range(50)]
+    big = subprocess.Popen([*LOAD.split(), "anon", "64", "1000"])
+    time.sleep(2)
+    found = largest([process.pid for process in [*crowd, big]], 5)
+    for process in [*crowd, big]:
+        process.kill()
+        process.wait()
+    assert len(found) == 5 and found[0].pid == big.pid
+    assert [who.rss_bytes for who in found] == sorted(
+        (who.rss_bytes for who in found), reverse=True
+    )
