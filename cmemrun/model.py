@@ -30,6 +30,7 @@ __all__ = [
     "OomTask",
     "OomVictim",
     "Peaks",
+    "Pressure",
     "Process",
     "Run",
     "Sample",
@@ -152,6 +153,15 @@ class Peaks(NamedTuple):
     kernel_bytes: int | None = None
     swap_bytes: int | None = None
     tasks: int | None = None
+
+
+class Pressure(NamedTuple):
+    """Time lost for want of memory, as the kernel counts it (PSI)."""
+
+    some_seconds: float
+    """At least one task waited for memory."""
+    full_seconds: float | None
+    """All that had work to do waited for it."""
 
 
 class Limits(NamedTuple):
@@ -339,6 +349,8 @@ class Run(NamedTuple):
     at_peak: Sample
     at_exit: Sample
     events: Events
+    pressure: Pressure | None = None
+    """``None`` where the kernel does not count it for the group."""
     oom_log: OomLog | None = None
     """``None`` where nothing gave a reason to look."""
     oom: Oom = Oom("none")

@@ -217,6 +217,9 @@ def _run(
     if cpu is None:
         cpu = _waited_for(program)
         notes.append("CPU time is of the main process and the children it waited for")
+    pressure = None
+    with contextlib.suppress(KernelTextError):
+        pressure = group.pressure()
     if not group.remove():
         notes.append(f"{group.where} could not be removed: what is in it cannot be killed")
     from datetime import UTC, datetime
@@ -250,6 +253,7 @@ def _run(
         at_peak=at_peak,
         at_exit=at_exit,
         events=at_exit.events,
+        pressure=pressure,
         oom_log=_read_log(kernel_log, group) if at_exit.events.oom_kill else None,
         samples=sampler.samples(),
         stragglers=stragglers,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from resource import struct_rusage
 from typing import NamedTuple, Protocol
 
-from cmemrun.model import Composition, Identity, Limits, Sample
+from cmemrun.model import Composition, Identity, Limits, Pressure, Sample
 
 __all__ = ["Adopt", "CpuTime", "Group", "Heir", "Source"]
 
@@ -114,6 +114,10 @@ class Group(Source, Protocol):
 
     def upper_bound_bytes(self) -> int | None:
         """What the peak cannot have been above, where ``peak`` is a lower bound only."""
+        ...
+
+    def pressure(self) -> Pressure | None:
+        """Time lost for want of memory, ``None`` where the kernel does not count it."""
         ...
 
     def cpu_time(self) -> CpuTime | None:

@@ -12,9 +12,9 @@ from resource import struct_rusage
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt, CpuTime
 from cmemrun.errors import BadInput, NoGroup
-from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
+from cmemrun.kernel.files import ControlFile, parse_keyed, parse_pressure, read_text, write_text
 from cmemrun.log import Log
-from cmemrun.model import Composition, Limit
+from cmemrun.model import Composition, Limit, Pressure
 
 __all__ = ["DirectoryGroup", "make_companion"]
 
@@ -113,6 +113,16 @@ class DirectoryGroup:
         if not stat:
             return None
         return Composition(*(stat.get(key) if key else None for key in self.composition_keys))
+
+    def pressure(self) -> Pressure | None:
+        for directory in self.directories:
+            # Every v2 group has it, whatever controllers are enabled (Linux 4.20).
+            # With psi=0 there is none, or one that cannot be read (EOPNOTSUPP).
+            text = read_text(f"{directory}/memory.pressure")
+            if text:
+                some, full = parse_pressure(text)
+                return Pressure(some / 1e6, None if full is None else full / 1e6)
+        return None
 
     def close(self) -> None:
         for file in self._files:

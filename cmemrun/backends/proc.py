@@ -19,7 +19,7 @@ from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
 from cmemrun.kernel.process import Memory, descendants, has_executed, is_alive, memory_of
 from cmemrun.log import Log
-from cmemrun.model import Composition, Events, Identity, Limits, Sample
+from cmemrun.model import Composition, Events, Identity, Limits, Pressure, Sample
 
 __all__ = ["ProcessTree"]
 
@@ -62,7 +62,9 @@ class ProcessTree:
         # Of each process its high-water mark of RSS and its most mapped files.
         self._marks: dict[Identity, tuple[int, int]] = {}
         self._highest_of_ended_bytes = 0
-        self._own_resident_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # Not our own ru_maxrss, which remembers who we were before we executed.
+        own = memory_of(os.getpid())
+        self._own_highest_bytes = own.highest_resident_bytes if own else 0
         self._surrounding = surrounding
         _become_reaper(True)
 
@@ -124,8 +126,10 @@ class ProcessTree:
         (getrusage(2)), so it says something only above that.
         """
         marks = [mark - files for mark, files in self._marks.values()]
-        if program and program.ru_maxrss > self._own_resident_kib and self._program_files_bytes:
-            marks.append(program.ru_maxrss * 1024 - self._program_files_bytes)
+        if program and self._program_files_bytes:
+            highest_bytes = program.ru_maxrss * 1024
+            if highest_bytes > self._own_highest_bytes:
+                marks.append(highest_bytes - self._program_files_bytes)
         return max([self._highest_of_ended_bytes, *marks])
 
     def upper_bound_bytes(self) -> int | None:
@@ -139,6 +143,9 @@ class ProcessTree:
                 hint="run as root, or where you may make groups",
             )
         return Limits()
+
+    def pressure(self) -> Pressure | None:
+        return None
 
     def cpu_time(self) -> CpuTime | None:
         return None

@@ -6,9 +6,11 @@ import re
 from cmemrun.errors import KernelTextError
 from cmemrun.model import UNLIMITED, Unlimited
 
-__all__ = ["ControlFile", "parse_keyed", "parse_limit", "parse_scalar"]
+__all__ = ["ControlFile", "parse_keyed", "parse_limit", "parse_pressure", "parse_scalar"]
 
 _LINE = re.compile(rb"^([^\s]+) ([0-9]{1,20})\n", re.MULTILINE)
+
+_TOTAL = re.compile(rb" total=([0-9]{1,20})$")
 
 # The largest of them, memory.numa_stat apart, is memory.stat with 2 KiB; a
 # control file comes whole in one read of a page or more.
@@ -37,6 +39,18 @@ def parse_keyed(text: bytes) -> dict[bytes, int]:
     if len(found) != text.count(b"\n") or (text and not text.endswith(b"\n")):
         raise KernelTextError(f"expected lines of a key and a number, found {text[:80]!r}")
     return {key: int(value) for key, value in found}
+
+
+def parse_pressure(text: bytes) -> tuple[int, int | None]:
+    """Microseconds that some and that all tasks have waited: ``memory.pressure``.
+
+    (Documentation/accounting/psi.rst; the line for all came with it on memory.)
+    """
+    found = {line.split(b" ", 1)[0]: _TOTAL.search(line) for line in text.splitlines()}
+    some, full = found.get(b"some"), found.get(b"full")
+    if some is None:
+        raise KernelTextError(f"expected lines of pressure, found {text[:80]!r}")
+    return int(some[1]), int(full[1]) if full else None
 
 
 class ControlFile:

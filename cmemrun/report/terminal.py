@@ -102,6 +102,7 @@ class _Report:
         yield ""
         yield from self._processes()
         yield from self._kills()
+        yield self._row("stalled", self._stalled())
         yield self._row("limit", ", ".join(filter(None, (self._limit(), self._events()))))
         for straggler in run.stragglers:
             name = command_line(straggler.command) or printable(straggler.name or "?")
@@ -203,6 +204,14 @@ class _Report:
         yield self._row("OOM", self._mark(f"{verdict}{limit}", good=False))
         for text in oom.evidence:
             yield self._row("", printable(text))
+
+    def _stalled(self) -> str:
+        pressure = self.run.pressure
+        if pressure is None:
+            return "not counted here: the kernel's pressure (PSI) is of v2 groups, unless psi=0"
+        full = pressure.full_seconds
+        told = f"{format_duration(pressure.some_seconds)} waiting for memory"
+        return told if full is None else f"{told}, {format_duration(full)} of it all at once"
 
     def _events(self) -> str:
         events = self.run.events

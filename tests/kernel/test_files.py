@@ -10,6 +10,7 @@ from cmemrun.kernel.files import (
     ControlFile,
     parse_keyed,
     parse_limit,
+    parse_pressure,
     parse_scalar,
     read_text,
     write_text,
@@ -82,3 +83,15 @@ def test_an_empty_value_never_gets_out(tmp_path: Path) -> None:
     assert path.read_text() == "max\n"
     write_text(str(path), "4096")
     assert os.path.getsize(path) == 4
+
+
+def test_pressure() -> None:
+    text = (
+        b"some avg10=0.00 avg60=1.20 avg300=0.00 total=1234\n"
+        b"full avg10=0.00 avg60=0.00 avg300=0.00 total=34\n"
+    )
+    assert parse_pressure(text) == (1234, 34)
+    assert parse_pressure(text.splitlines()[0] + b"\n") == (1234, None)
+    for strange in (b"", b"full avg10=0 total=1\n", b"some total=x\n"):
+        with pytest.raises(KernelTextError):
+            parse_pressure(strange)

@@ -1,11 +1,13 @@
 """Who made up the peak, and of what."""
 
+import os
 import shlex
 import subprocess
 import sys
 import time
 from typing import Any
 
+from cmemrun.kernel.hierarchy import detect
 from cmemrun.kernel.process import largest
 from tests.conftest import Cmemrun
 from tests.kernels.conftest import LOADS
@@ -53,6 +55,21 @@ def test_what_lies_inside(cmemrun: Cmemrun) -> None:
         assert inside["slab_reclaimable_bytes"] is None
     else:
         assert inside["kernel_stack_bytes"] is not None
+
+
+def test_time_lost_for_want_of_memory(cmemrun: Cmemrun, disk: str) -> None:
+    path = f"{disk}/cmemrun-pressure-{os.getpid()}"
+    script = f"head -c 64M /dev/zero > {path}; for i in 1 2 3 4 5; do cat {path} > /dev/null; done"
+    try:
+        run = cmemrun("--limit", "24Mi", "--", "sh", "-c", script)
+    finally:
+        os.unlink(path)
+    if detect().v2 is None or not os.path.exists("/proc/pressure/memory"):
+        assert run["pressure"] is None and "not counted here" in run.stderr
+        return
+    assert 0 < run["pressure"]["full_seconds"] <= run["pressure"]["some_seconds"]
+    assert run["pressure"]["some_seconds"] <= run["wall_seconds"]
+    assert cmemrun("true")["pressure"]["some_seconds"] < 0.1
 
 
 def test_names_that_would_drive_the_terminal(cmemrun: Cmemrun) -> None:
