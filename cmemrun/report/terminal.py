@@ -67,7 +67,7 @@ def budget_line(budget: Budget) -> str:
     """One budget: measured, allowed and margin."""
     state = "within" if budget.passed else "over"
     return (
-        f"{budget.metric} {format_size(budget.measured)} is {state}"
+        f"{printable(budget.metric)} {format_size(budget.measured)} is {state}"
         f" the allowed {format_size(budget.allowed)},"
         f" margin {'-' if budget.margin < 0 else ''}{format_size(abs(budget.margin))}"
     )
@@ -93,7 +93,7 @@ class _Report:
             yield self._row("", f"between {between}, which the group we are in rose by")
         for budget in run.budgets:
             line = budget_line(budget) + (
-                "" if budget.certainty == "exact" else f" ({budget.certainty})"
+                "" if budget.certainty == "exact" else f" ({printable(budget.certainty)})"
             )
             yield self._row("budget", self._mark(line, good=budget.passed))
         yield ""
@@ -199,7 +199,7 @@ class _Report:
             told = "nothing here counts OOM kills" if events.oom_kill is None else "no OOM kill"
             yield self._row("OOM", told)
             return
-        verdict = _VERDICTS.get(oom.verdict, oom.verdict)
+        verdict = _VERDICTS.get(oom.verdict, printable(oom.verdict))
         limit = _LIMITS.get(oom.limit or "", "")
         yield self._row("OOM", self._mark(f"{verdict}{limit}", good=False))
         for text in oom.evidence:
@@ -240,7 +240,7 @@ class _Report:
             else "nothing in between"
         )
         return (
-            f"{method.backend}, {method.sample_count} samples,"
+            f"{printable(method.backend)}, {method.sample_count} samples,"
             f" refresh {format_duration(method.refresh_seconds)}, {probes}"
         )
 

