@@ -102,7 +102,8 @@ def test_with_a_tree_it_may_only_read(enter: Enter, load: list[str]) -> None:
     notes = " ".join(run["method"]["notes"])
     assert "Read-only file system" in notes and "has a limit of 512.0 MiB" in notes
     assert abs(run["at_peak"]["anon_bytes"] - rss_anon) <= 2 * MIB
-    assert run["peak_bytes"] <= run["upper_bound_bytes"] <= run["peak_bytes"] + 8 * MIB
+    # We are in it ourselves, with the modules we load and the document we write.
+    assert run["peak_bytes"] <= run["upper_bound_bytes"] <= run["peak_bytes"] + 16 * MIB
     refused = enter("readonly", CMEMRUN, "--require", "cgroup", "true")
     assert refused.returncode == 125
     assert "unmask=/sys/fs/cgroup" in refused.stderr
