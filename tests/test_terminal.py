@@ -120,6 +120,7 @@ def test_a_pager_that_stops_itself(shell: pexpect.spawn, tmp_path: Path) -> None
     assert status(shell) == 0
 
 
+@pytest.mark.slow
 def test_an_editor(shell: pexpect.spawn, tmp_path: Path) -> None:
     text = tmp_path / "text"
     shell.sendline(f"m vi -u NONE {text}")
@@ -138,6 +139,7 @@ def test_an_editor(shell: pexpect.spawn, tmp_path: Path) -> None:
     assert "typed" in send(shell, "echo typed")
 
 
+@pytest.mark.slow
 def test_a_shell_of_its_own(shell: pexpect.spawn) -> None:
     shell.sendline("m env PS1='inner> ' bash --norc --noprofile -i")
     shell.expect_exact("inner> ")

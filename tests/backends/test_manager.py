@@ -230,6 +230,7 @@ def test_a_welcome_that_makes_no_sense(bus: Bus, system: Manager) -> None:
         ask(system)
 
 
+@pytest.mark.slow
 def test_a_bus_that_hangs_is_asked_once(bus: Bus, system: Manager) -> None:
     started = time.monotonic()
     for _ in range(3):
