@@ -39,13 +39,15 @@ _NOTABLE_BYTES = 65536
 # and as often as this while its parts do not add up.
 _SETTLING_LOOKS = 8
 
-# How many processes are looked at, each time usage has risen by a step and once
-# it stays at its high; and for which share of one core, a spike of some
-# milliseconds being free to spend what was saved up.
+# How many processes are looked at: when usage has doubled, or has settled a
+# quarter above the last time, and at each refresh that finds it higher. For which
+# share of one core; what was saved up may be spent at once, half of it kept for
+# the refreshes. A look takes a millisecond or two here, and a hundred on a slow
+# machine or where there are many or large processes.
 _MOST_PROCESSES = 20
-_PROCESSES_STEP = 1 / 2
+_PROCESSES_FROM_BYTES = 16 * 2**20
 _PROCESSES_SHARE = 0.01
-_PROCESSES_BURST_SECONDS = 0.02
+_PROCESSES_BURST_SECONDS = 0.3
 
 
 class Sampler:
@@ -167,7 +169,7 @@ class Sampler:
             # The better one, although the kernel may have given back what it
             # had charged in advance.
             self.at_peak = self._described(sample)
-        self._look_at_processes(sample, rising=rising)
+        self._look_at_processes(sample, rising=rising, settled=settled)
         self.peaks = _higher(self.peaks, sample)
         self._series.add(sample)
 
@@ -182,19 +184,23 @@ class Sampler:
             processes_elapsed_seconds=before.processes_elapsed_seconds,
         )
 
-    def _look_at_processes(self, sample: Sample, *, rising: bool) -> None:
+    def _look_at_processes(self, sample: Sample, *, rising: bool, settled: bool) -> None:
         """Where it is worth it and there is time, see who makes up the peak."""
         now, usage, peak = sample.elapsed_seconds, sample.usage_bytes, self.at_peak
         # At the gate there is no program yet.
         if now == 0 or peak is None or usage < peak.usage_bytes - _notable(peak.usage_bytes):
             return
-        step = int(usage * _PROCESSES_STEP) if rising else _notable(usage)
-        if usage < self._processes_usage_bytes + step:
-            return
         self._saved_seconds += (now - self._saved_until) * _PROCESSES_SHARE
         self._saved_seconds = min(self._saved_seconds, _PROCESSES_BURST_SECONDS)
         self._saved_until = now
-        if self._saved_seconds <= 0:
+        before, reserve_seconds = self._processes_usage_bytes, _PROCESSES_BURST_SECONDS / 2
+        if rising:
+            worth = usage >= max(2 * before, _PROCESSES_FROM_BYTES)
+        elif settled:
+            worth = not before or usage >= max(before + before // 4, _PROCESSES_FROM_BYTES)
+        else:
+            worth, reserve_seconds = usage >= before + _notable(usage), 0.0
+        if not worth or self._saved_seconds <= reserve_seconds:
             return
         started = time.thread_time()
         found = largest(self._source.members(), _MOST_PROCESSES)
