@@ -7,7 +7,7 @@ from typing import Any
 
 from cmemrun.kernel.hierarchy import detect
 from tests.conftest import Cmemrun
-from tests.kernels.conftest import LOADS
+from tests.kernels.conftest import LOADS, in_guest
 
 MIB = 2**20
 LOAD = f"{sys.executable} -S -E {LOADS}"
@@ -28,7 +28,8 @@ def test_a_parent_and_two_children(cmemrun: Cmemrun) -> None:
     bare = of(run, "anon 0 2")["pss_bytes"]
     for mib in (10, 30, 60):
         who = of(run, f"anon {mib} 2")
-        assert abs(who["pss_bytes"] - bare - mib * MIB) <= 3 * MIB, who
+        # A guest is so slow that a look may come while somebody is still growing.
+        assert abs(who["pss_bytes"] - bare - mib * MIB) <= (16 if in_guest() else 3) * MIB, who
         assert who["uss_bytes"] <= who["pss_bytes"] <= who["rss_bytes"]
     assert of(run, "anon 30 2")["ppid"] == of(run, "anon 10 2")["pid"] == run["pid"]
     assert str(of(run, "anon 60 2")["pid"]) in run.stderr

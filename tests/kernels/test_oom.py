@@ -58,6 +58,9 @@ def above() -> Iterator[str]:
     if mount.version == 2:
         Path(own, "cgroup.subtree_control").write_text("+memory")
     os.mkdir(group)
+    hierarchical = Path(group, "memory.use_hierarchy")
+    if hierarchical.exists() and hierarchical.read_text() == "0\n":  # before Linux 5.11
+        hierarchical.write_text("1")
     name = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
     Path(group, name).write_text(str(64 * MIB))
     yield group
