@@ -286,7 +286,7 @@ def _container() -> str | None:
 
 
 def _place(hierarchy: Hierarchy) -> Place:
-    memory = hierarchy.v1("memory") or hierarchy.v2
+    memory = hierarchy.memory
     group = hierarchy.own_group(memory) if memory else None
     return Place(
         user_id=os.geteuid(),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNLIMITED",
+    "BpfMap",
     "Budget",
     "Composition",
     "Environment",
@@ -23,12 +24,14 @@ __all__ = [
     "Identity",
     "Limit",
     "Limits",
+    "Mappings",
     "Method",
     "Oom",
     "OomEvent",
     "OomLog",
     "OomTask",
     "OomVictim",
+    "Paging",
     "Peaks",
     "Pressure",
     "Process",
@@ -83,6 +86,55 @@ class Composition(NamedTuple):
     slab_unreclaimable_bytes: int | None = None
 
 
+class Paging(NamedTuple):
+    """What was fetched and put away, counted since the group was made (``memory.stat``)."""
+
+    pgfault: int | None = None
+    pgmajfault: int | None = None
+    """Faults that waited for a disk."""
+    workingset_refault_anon: int | None = None
+    """Pages that had been reclaimed and were needed again (told apart since Linux 5.9)."""
+    workingset_refault_file: int | None = None
+    pswpin: int | None = None
+    """Pages read back from swap; of a group since Linux 6.13."""
+    pswpout: int | None = None
+
+
+class Pressure(NamedTuple):
+    """Time lost for want of memory, as the kernel counts it (PSI)."""
+
+    some_seconds: float
+    """At least one task waited for memory."""
+    full_seconds: float | None
+    """All that had work to do waited for it."""
+
+
+class BpfMap(NamedTuple):
+    """An eBPF map that a process held open, as its ``fdinfo`` has it."""
+
+    id: int
+    type: str
+    """As in ``enum bpf_map_type``, in small letters; its number where it is newer than we."""
+    memlock_bytes: int
+    """What it takes: as computed when it was made, since Linux 6.4 as it is."""
+    per_cpu_bytes: int
+    """Of it in values for each CPU, which are in no group's numbers."""
+
+
+class Mappings(NamedTuple):
+    """PSS of a process by what is mapped, in bytes."""
+
+    heap_bytes: int
+    stack_bytes: int
+    """The main thread's; those of others are anonymous."""
+    libraries_bytes: int
+    """Files with code in them, the program's own included."""
+    anonymous_bytes: int
+    files_bytes: int
+    shared_bytes: int
+    """Shared memory: tmpfs, memfd, System V, shared anonymous."""
+
+
 class Process(NamedTuple):
     """A process and its memory; ``None`` where the kernel hides it from us."""
 
@@ -97,6 +149,8 @@ class Process(NamedTuple):
     """What would be given back if it ended."""
     swap_bytes: int | None
     threads: int | None
+    mappings: Mappings | None = None
+    """Of the largest, where it was asked for."""
 
 
 class Sample(NamedTuple):
@@ -117,10 +171,13 @@ class Sample(NamedTuple):
     swap_bytes: int | None = None
     tasks: int | None = None
     events: Events = Events()
+    pressure: Pressure | None = None
+    """Until then; ``None`` where the kernel does not count it for the group."""
+    paging: Paging = Paging()
     composition: Composition | None = None
-    """Of the sample at the peak only, as are the processes."""
+    """Of the sample at the peak only."""
     processes: tuple[Process, ...] = ()
-    """The largest by RSS, the largest first."""
+    """The largest by RSS, the largest first: at the peak, and where they are tracked."""
     processes_elapsed_seconds: float | None = None
     """When they were looked at: at or shortly before the sample."""
 
@@ -154,14 +211,10 @@ class Peaks(NamedTuple):
     swap_bytes: int | None = None
     tasks: int | None = None
 
-
-class Pressure(NamedTuple):
-    """Time lost for want of memory, as the kernel counts it (PSI)."""
-
-    some_seconds: float
-    """At least one task waited for memory."""
-    full_seconds: float | None
-    """All that had work to do waited for it."""
+    def raised_to(self, sample: Sample) -> "Peaks":
+        """With whatever is higher in a sample."""
+        new = Peaks(*(_max(value, getattr(sample, name)) for name, value in self._asdict().items()))
+        return self if new == self else new
 
 
 class Limits(NamedTuple):
@@ -175,21 +228,20 @@ class Exit(NamedTuple):
     """How the program ended.
 
     ``code`` is what it exited with, ``signal`` the number of the signal that
-    ended it; one of them is ``None``. ``timed_out`` is set where we ended it.
+    ended it; one of them is ``None``, and both are where nobody saw the end.
+    ``timed_out`` is set where we ended it.
     """
 
-    code: int | None
-    signal: int | None
+    code: int | None = None
+    signal: int | None = None
     timed_out: bool = False
 
     @property
-    def status(self) -> int:
+    def status(self) -> int | None:
         """One number, as a shell has it: the code, 128+N, and 124 on our time limit."""
         if self.timed_out:
             return 124
-        if self.signal is not None:
-            return 128 + self.signal
-        return self.code if self.code is not None else 125
+        return self.code if self.signal is None else 128 + self.signal
 
     @property
     def succeeded(self) -> bool:
@@ -276,6 +328,10 @@ class Oom(NamedTuple):
     limit: str | None = None
     victims: tuple[OomVictim, ...] = ()
     evidence: tuple[str, ...] = ()
+    tasks: tuple[OomTask, ...] = ()
+    """The processes that the killer chose from the first time, the largest first."""
+    last_samples: tuple[Sample, ...] = ()
+    """The last ones taken before the first kill was counted."""
 
 
 class Environment(NamedTuple):
@@ -308,6 +364,8 @@ class Method(NamedTuple):
     sample_count: int
     probe_count: int
     notes: tuple[str, ...] = ()
+    attached: bool = False
+    """The group was there before: the numbers are of the time it was watched."""
 
 
 class Budget(NamedTuple):
@@ -330,11 +388,14 @@ class Budget(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One measured command, from its birth to the end of its last process."""
+    """One measured command, from its birth to the end of its last process.
+
+    Or a group that was there before, watched for a while (``method.attached``).
+    """
 
     command: tuple[str, ...]
     user: str | None
-    pid: int
+    pid: int | None
     started_at: "datetime"
     wall_seconds: float
     cpu_user_seconds: float
@@ -350,10 +411,21 @@ class Run(NamedTuple):
     at_exit: Sample
     events: Events
     pressure: Pressure | None = None
-    """``None`` where the kernel does not count it for the group."""
+    paging: Paging = Paging()
+    at_peak_anon: Sample | None = None
+    """The one with the highest anon, as ``at_peak`` is the one with the highest usage."""
+    at_peak_working_set: Sample | None = None
+    bpf_maps: tuple[BpfMap, ...] = ()
+    """All that a process of the group was seen to hold."""
+    bpf_maps_charged: bool | None = None
+    """Whether this kernel charges them to the group of who makes them; ``None`` without any."""
     oom_log: OomLog | None = None
     """``None`` where nothing gave a reason to look."""
     oom: Oom = Oom("none")
     samples: tuple[Sample, ...] = ()
     stragglers: tuple[Straggler, ...] = ()
     budgets: tuple[Budget, ...] = ()
+
+
+def _max(one: int | None, other: int | None) -> int | None:
+    return max((value for value in (one, other) if value is not None), default=None)

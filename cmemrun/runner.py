@@ -1,31 +1,29 @@
 """``measure``: have a group, launch into it, sample, and make a Run of it all."""
 
 import contextlib
-import errno
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from cmemrun import __version__, units
-from cmemrun.analysis.oom import judge as judge_kills
+from cmemrun import account
 from cmemrun.backends import Group, choose
 from cmemrun.backends.base import CpuTime
 from cmemrun.backends.surrounding import Surrounding
-from cmemrun.errors import BadInput, KernelTextError, NoGroup, WayFailed
+from cmemrun.errors import BadInput, NoGroup, WayFailed
 from cmemrun.identity import User
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
 from cmemrun.kernel.kmsg import KernelLog
 from cmemrun.launcher import Program
 from cmemrun.log import Log
-from cmemrun.model import Environment, Limits, Method, OomLog, Run, Straggler
+from cmemrun.model import Limits, Run, Sample, Straggler
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
 from cmemrun.signals import Background, Waiter
 
-__all__ = ["Settings", "measure"]
+__all__ = ["Observer", "Settings", "measure"]
 
 log = Log(__name__)
 
@@ -33,12 +31,6 @@ log = Log(__name__)
 # given this long before they count as having outlived the program.
 _SETTLE_SECONDS = 0.02
 _LOOK_SECONDS = 0.05
-
-# PROC_PID_INIT_INO (include/linux/proc_ns.h): where the kernel log's PIDs are from.
-_FIRST_PID_NAMESPACE = 0xEFFFFFFC
-
-# How far below the peak the sample at the peak may be without a word of it.
-_CLOSE_SHARE = 0.02
 
 
 class Settings(NamedTuple):
@@ -50,6 +42,8 @@ class Settings(NamedTuple):
     ``linger``: wait for what outlives the main process instead of ending it.
     ``parent``: the group to work below. ``backend`` and ``require``: see
     ``backends.choose``. ``user``: whom the program is run as, by root.
+    ``track_processes``: see who is there at each refresh, and not at the peak
+    only; ``mappings``: the largest also by what they have mapped.
     """
 
     refresh_seconds: float = 0.5
@@ -62,6 +56,20 @@ class Settings(NamedTuple):
     backend: str = "auto"
     require: str | None = None
     user: User | None = None
+    track_processes: bool = False
+    mappings: bool = False
+
+
+class Observer(Protocol):
+    """Somebody who is told of a run while it goes on."""
+
+    def begin(self, run: Run) -> None:
+        """Told the run as it is known before it starts."""
+        ...
+
+    def sample(self, sample: Sample) -> None:
+        """Told every full sample, in the sampler's thread, which must not be kept waiting."""
+        ...
 
 
 def measure(
@@ -71,6 +79,7 @@ def measure(
     waiter: Waiter | None = None,
     environment: Mapping[str, str] | None = None,
     meanwhile: Callable[[], None] | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Run:
     """Run a command in a group of its own and return what it used.
 
@@ -97,7 +106,9 @@ def measure(
     avoid: set[str] = set()
     while True:
         try:
-            return _attempt(command, settings, waiter, environment, meanwhile, hierarchy, avoid)
+            return _attempt(
+                command, settings, waiter, environment, meanwhile, observers, hierarchy, avoid
+            )
         except WayFailed as failure:
             if settings.backend != "auto" or settings.parent is not None:
                 raise
@@ -111,6 +122,7 @@ def _attempt(
     waiter: Waiter,
     environment: Mapping[str, str] | None,
     meanwhile: Callable[[], None] | None,
+    observers: Sequence[Observer],
     hierarchy: Hierarchy,
     avoid: set[str],
 ) -> Run:
@@ -140,10 +152,19 @@ def _attempt(
                 group.attach(program.pid)
             except NoGroup as refusal:
                 raise WayFailed(refusal.message, hint=refusal.hint, way=group.way) from refusal
-        sampler = Sampler(group, refresh_seconds=settings.refresh_seconds, probe=settings.probe)
+        sampler = Sampler(
+            group,
+            refresh_seconds=settings.refresh_seconds,
+            probe=settings.probe,
+            track_processes=settings.track_processes,
+            mappings=settings.mappings,
+            listeners=[observer.sample for observer in observers],
+        )
         stack.callback(group.close)
         stack.callback(sampler.stop)
-        return _run(program, group, sampler, waiter, settings, limits, hierarchy, kernel_log)
+        return _run(
+            program, group, sampler, waiter, settings, limits, observers, hierarchy, kernel_log
+        )
 
 
 @contextlib.contextmanager
@@ -167,11 +188,23 @@ def _run(
     waiter: Waiter,
     settings: Settings,
     limits: Limits,
+    observers: Sequence[Observer],
     hierarchy: Hierarchy,
     kernel_log: KernelLog,
 ) -> Run:
     waiter.is_relative = group.holds
-    started_at = time.time()
+    begun = account.begin(
+        group,
+        hierarchy,
+        command=program.command,
+        user=settings.user.name if settings.user else None,
+        pid=program.pid,
+        limits=limits,
+        started_at=time.time(),
+        refresh_seconds=settings.refresh_seconds,
+    )
+    for observer in observers:
+        observer.begin(begun)
     sampler.start()
     program.open_gate()
     started = time.monotonic()
@@ -185,80 +218,38 @@ def _run(
     sampler.final()
     if stragglers:
         group.kill()
-    at_exit, at_peak = sampler.last, sampler.at_peak
-    assert at_exit is not None and at_peak is not None  # noqa: S101 (start() took one)
-    notes = list(group.notes)
-    peak = _kernel_peak(group)
-    # The kernel's mark is updated without a lock and may miss a few pages
-    # (page_counter.c): what we saw charged was charged.
+    notes = []
+    peak, cpu = account.kernel_peak(group), group.cpu_time()
     high_water_bytes = group.high_water_bytes(program.usage)
-    if high_water_bytes > sampler.highest_usage_bytes:
-        notes.append(
-            "the peak lay between two looks: it is the high-water mark of one process's RSS"
-            " (VmHWM), less the most mapped files that were seen of it"
-        )
-    peak_bytes = max(peak or 0, sampler.highest_usage_bytes, high_water_bytes)
     upper_bound_bytes = group.upper_bound_bytes()
-    if upper_bound_bytes is not None and upper_bound_bytes < peak_bytes:
+    if upper_bound_bytes is not None and upper_bound_bytes < max(
+        peak or 0, sampler.highest_usage_bytes, high_water_bytes
+    ):
         notes.append(
             "there is no upper bound: the group we are in gave memory back meanwhile, or rose"
             " unseen between two looks"
         )
         upper_bound_bytes = None
-    missing = peak_bytes - at_peak.usage_bytes
-    if missing > max(peak_bytes * _CLOSE_SHARE, group.resolution_bytes):
-        notes.append(
-            f"no sample was closer to the peak than {units.format_size(missing)}:"
-            " the parts at peak are of that one"
-        )
-    if sampler.failure is not None:
-        notes.append(_explain(sampler.failure, at_exit.elapsed_seconds))
-    cpu = group.cpu_time()
     if cpu is None:
         cpu = _waited_for(program)
         notes.append("CPU time is of the main process and the children it waited for")
-    pressure = None
-    with contextlib.suppress(KernelTextError):
-        pressure = group.pressure()
     if not group.remove():
         notes.append(f"{group.where} could not be removed: what is in it cannot be killed")
-    from datetime import UTC, datetime
-
-    run = Run(
-        command=program.command,
-        user=settings.user.name if settings.user else None,
-        pid=program.pid,
-        started_at=datetime.fromtimestamp(started_at, UTC),
-        wall_seconds=wall_seconds,
-        cpu_user_seconds=cpu.user_seconds,
-        cpu_system_seconds=cpu.system_seconds,
-        exit=end,
-        environment=_environment(hierarchy),
-        method=Method(
-            backend=group.name,
-            group=group.where,
-            peak_source="sampled" if peak is None else "kernel",
-            lower_bound=peak is None,
-            resolution_bytes=group.resolution_bytes,
-            refresh_seconds=settings.refresh_seconds,
-            probe_seconds=sampler.probe_seconds,
-            sample_count=sampler.sample_count,
-            probe_count=sampler.probe_count,
-            notes=tuple(notes),
+    return account.close(
+        begun._replace(
+            wall_seconds=wall_seconds,
+            exit=end,
+            stragglers=stragglers,
+            upper_bound_bytes=upper_bound_bytes,
         ),
-        limits=limits,
-        peak_bytes=peak_bytes,
-        upper_bound_bytes=upper_bound_bytes,
-        peaks=sampler.peaks,
-        at_peak=at_peak,
-        at_exit=at_exit,
-        events=at_exit.events,
-        pressure=pressure,
-        oom_log=_read_log(kernel_log, group) if at_exit.events.oom_kill else None,
-        samples=sampler.samples(),
-        stragglers=stragglers,
+        group,
+        sampler,
+        kernel_log,
+        cpu=cpu,
+        peak=peak,
+        high_water_bytes=high_water_bytes,
+        notes=notes,
     )
-    return run._replace(oom=judge_kills(run))
 
 
 def _wait_for_end(
@@ -304,55 +295,6 @@ def _wait_for_others(group: Group, waiter: Waiter, end_by: float) -> tuple[Strag
     return tuple(describe(pid) for pid in sorted(left))
 
 
-def _kernel_peak(group: Group) -> int | None:
-    with contextlib.suppress(OSError, KernelTextError):
-        return group.peak()
-    return None
-
-
-def _read_log(kernel_log: KernelLog, group: Group) -> OomLog:
-    """What the kernel log says of kills in this group, which has a name that no other has."""
-    from cmemrun.kernel import oomlog
-
-    name = os.path.basename(group.where)
-    events = oomlog.parse(kernel_log.lines())
-    return OomLog(
-        source=kernel_log.source,
-        refusal=kernel_log.refusal,
-        events=tuple(
-            event
-            for event in events
-            if event.victim_group is not None and name in event.victim_group.split("/")
-        ),
-        pids_are_ours=_in_first_pid_namespace(),
-    )
-
-
-def _in_first_pid_namespace() -> bool:
-    with contextlib.suppress(OSError):
-        return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE
-    return False
-
-
-def _explain(failure: Exception, elapsed_seconds: float) -> str:
-    gone = isinstance(failure, OSError) and failure.errno in (errno.ENODEV, errno.ENOENT)
-    what = "the group was removed by somebody else" if gone else f"sampling failed: {failure}"
-    return f"{what} after {elapsed_seconds:.1f} s: the numbers end there"
-
-
 def _waited_for(program: Program) -> CpuTime:
     usage = program.usage
     return CpuTime(usage.ru_utime, usage.ru_stime) if usage else CpuTime(0.0, 0.0)
-
-
-def _environment(hierarchy: Hierarchy) -> Environment:
-    system, page_bytes = os.uname(), os.sysconf("SC_PAGESIZE")
-    return Environment(
-        kernel=system.release,
-        machine=system.machine,
-        page_bytes=page_bytes,
-        cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
-        memory_bytes=os.sysconf("SC_PHYS_PAGES") * page_bytes,
-        hierarchy=hierarchy.layout.value,
-        cmemrun=__version__,
-    )

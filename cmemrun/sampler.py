@@ -2,13 +2,14 @@
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from cmemrun.backends.base import Source
+from cmemrun.census import Census, Occasion
 from cmemrun.errors import KernelTextError
-from cmemrun.kernel.process import largest
 from cmemrun.log import Log
-from cmemrun.model import Peaks, Sample
+from cmemrun.model import Sample
 from cmemrun.series import Series
 
 __all__ = ["AUTO_PROBE", "Probe", "Sampler"]
@@ -39,26 +40,31 @@ _NOTABLE_BYTES = 65536
 # and as often as this while its parts do not add up.
 _SETTLING_LOOKS = 8
 
-# How many processes are looked at: when usage has doubled, or has settled a
-# quarter above the last time, and at each refresh that finds it higher. For which
-# share of one core; what was saved up may be spent at once, half of it kept for
-# the refreshes. A look takes a millisecond or two here, and a hundred on a slow
-# machine or where there are many or large processes.
-_MOST_PROCESSES = 20
-_PROCESSES_FROM_BYTES = 16 * 2**20
-_PROCESSES_SHARE = 0.01
-_PROCESSES_BURST_SECONDS = 0.3
-
 
 class Sampler:
     """Reads a source on a thread of its own until it is told to stop."""
 
-    def __init__(self, source: Source, *, refresh_seconds: float, probe: Probe) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        refresh_seconds: float,
+        probe: Probe,
+        track_processes: bool = False,
+        mappings: bool = False,
+        listeners: Sequence[Callable[[Sample], None]] = (),
+    ) -> None:
+        """``listeners`` are told every full sample, in our thread, and must not keep it waiting.
+
+        ``track_processes``: see who is there at each refresh; ``mappings``: and by
+        what is mapped.
+        """
         self._source = source
         self._refresh_seconds = refresh_seconds
         self._adaptive = probe == AUTO_PROBE
         self.probe_seconds = _PROBE_FASTEST_SECONDS if isinstance(probe, str) else probe
-        self._series = Series()
+        self._track_processes = track_processes
+        self._listeners = listeners
         self._thread = threading.Thread(target=self._run, name="cmemrun-sampler", daemon=True)
         # A lock is the cheapest thing to wait for with a time limit: held until
         # stop() releases it.
@@ -67,15 +73,11 @@ class Sampler:
         self._notable_bytes = 0
         self._usage_bytes = -1
         self._settling_looks = 0
-        self._saved_seconds = _PROCESSES_BURST_SECONDS
-        self._saved_until = 0.0
-        self._processes_usage_bytes = 0
-        self.sample_count = 0
+        self.series = Series()
+        self.census = Census(source, track=track_processes, mappings=mappings)
         self.probe_count = 0
         self.highest_usage_bytes = 0
         self.at_peak: Sample | None = None
-        self.last: Sample | None = None
-        self.peaks = Peaks()
         self.failure: Exception | None = None
 
     def start(self) -> None:
@@ -102,10 +104,6 @@ class Sampler:
                 self._sample(self.elapsed())
             except (OSError, KernelTextError) as error:
                 self._fail(error)
-
-    def samples(self) -> tuple[Sample, ...]:
-        """What was kept of the series."""
-        return self._series.samples()
 
     def _run(self) -> None:
         refresh, next_full, cost = self._refresh_seconds, self._refresh_seconds, 0.0
@@ -142,36 +140,34 @@ class Sampler:
         before, self._usage_bytes = self._usage_bytes, usage
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
         if usage >= self._notable_bytes:
-            self._sample(now)
+            self._sample(now, Occasion.RISING)
             self._settling_looks = _SETTLING_LOOKS
         elif self._settling_looks:
             self._settling_looks -= 1
-            self._sample(now, settled=True)
+            self._sample(now, Occasion.SETTLED)
             if self.at_peak is None or not self._is_unexplained(self.at_peak):
                 self._settling_looks = 0
         return usage == before and not self._settling_looks
 
-    def _sample(self, now: float, *, settled: bool = False) -> None:
+    def _sample(self, now: float, occasion: Occasion = Occasion.REFRESH) -> None:
         sample = self._source.read(now)
         usage = sample.usage_bytes
-        self.sample_count += 1
-        self.last = sample
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
-        rising = usage >= self._notable_bytes
         if self.at_peak is None or usage >= self.at_peak.usage_bytes:
             self.at_peak = self._described(sample)
             self._notable_bytes = usage + _notable(usage)
         elif (
-            settled
+            occasion is Occasion.SETTLED
             and usage >= self.at_peak.usage_bytes - _notable(usage)
             and sample.unexplained_bytes <= self.at_peak.unexplained_bytes
         ):
             # The better one, although the kernel may have given back what it
             # had charged in advance.
             self.at_peak = self._described(sample)
-        self._look_at_processes(sample, rising=rising, settled=settled)
-        self.peaks = _higher(self.peaks, sample)
-        self._series.add(sample)
+        told = self._with_processes(sample, occasion)
+        self.series.add(told if self._track_processes else sample)
+        for tell in self._listeners:
+            tell(told)
 
     def _described(self, sample: Sample) -> Sample:
         """A new sample at the peak with what lies inside it; the processes are those known."""
@@ -184,30 +180,22 @@ class Sampler:
             processes_elapsed_seconds=before.processes_elapsed_seconds,
         )
 
-    def _look_at_processes(self, sample: Sample, *, rising: bool, settled: bool) -> None:
-        """Where it is worth it and there is time, see who makes up the peak."""
-        now, usage, peak = sample.elapsed_seconds, sample.usage_bytes, self.at_peak
-        # At the gate there is no program yet.
-        if now == 0 or peak is None or usage < peak.usage_bytes - _notable(peak.usage_bytes):
-            return
-        self._saved_seconds += (now - self._saved_until) * _PROCESSES_SHARE
-        self._saved_seconds = min(self._saved_seconds, _PROCESSES_BURST_SECONDS)
-        self._saved_until = now
-        before, reserve_seconds = self._processes_usage_bytes, _PROCESSES_BURST_SECONDS / 2
-        if rising:
-            worth = usage >= max(2 * before, _PROCESSES_FROM_BYTES)
-        elif settled:
-            worth = not before or usage >= max(before + before // 4, _PROCESSES_FROM_BYTES)
-        else:
-            worth, reserve_seconds = usage >= before + _notable(usage), 0.0
-        if not worth or self._saved_seconds <= reserve_seconds:
-            return
-        started = time.thread_time()
-        found = largest(self._source.members(), _MOST_PROCESSES)
-        self._saved_seconds -= time.thread_time() - started
-        if found:
-            self._processes_usage_bytes = usage
-            self.at_peak = peak._replace(processes=found, processes_elapsed_seconds=now)
+    def _with_processes(self, sample: Sample, occasion: Occasion) -> Sample:
+        """See who makes up the peak, where it is time for that; the sample, with them."""
+        peak = self.at_peak
+        if peak is None:
+            return sample
+        notable_bytes = _notable(peak.usage_bytes)
+        near_peak = sample.usage_bytes >= peak.usage_bytes - notable_bytes
+        found = self.census.look(
+            sample, occasion, near_peak=near_peak, notable_bytes=_notable(sample.usage_bytes)
+        )
+        if not found:
+            return sample
+        when = sample.elapsed_seconds
+        if near_peak:
+            self.at_peak = peak._replace(processes=found, processes_elapsed_seconds=when)
+        return sample._replace(processes=found, processes_elapsed_seconds=when)
 
     def _is_unexplained(self, sample: Sample) -> bool:
         most = max(_notable(sample.usage_bytes), self._source.resolution_bytes)
@@ -221,19 +209,3 @@ class Sampler:
 
 def _notable(usage_bytes: int) -> int:
     return max(int(usage_bytes * _NOTABLE_SHARE), _NOTABLE_BYTES)
-
-
-def _higher(peaks: Peaks, sample: Sample) -> Peaks:
-    new = Peaks(
-        working_set_bytes=_max(peaks.working_set_bytes, sample.working_set_bytes),
-        anon_bytes=_max(peaks.anon_bytes, sample.anon_bytes),
-        file_bytes=_max(peaks.file_bytes, sample.file_bytes),
-        kernel_bytes=_max(peaks.kernel_bytes, sample.kernel_bytes),
-        swap_bytes=_max(peaks.swap_bytes, sample.swap_bytes),
-        tasks=_max(peaks.tasks, sample.tasks),
-    )
-    return peaks if new == peaks else new
-
-
-def _max(one: int | None, other: int | None) -> int | None:
-    return max((value for value in (one, other) if value is not None), default=None)

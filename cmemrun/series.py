@@ -1,6 +1,6 @@
-"""Samples kept of a run of any length, in bounded memory."""
+"""Samples kept of a run of any length, in bounded memory, and what was highest in them."""
 
-from cmemrun.model import Sample
+from cmemrun.model import Peaks, Sample
 
 __all__ = ["Series"]
 
@@ -10,7 +10,8 @@ class Series:
 
     Time is divided into spans, and of each span the sample with the highest and
     the one with the lowest usage are kept, so no extreme is ever lost; a span is
-    doubled whenever there are more than ``capacity`` of them.
+    doubled whenever there are more than ``capacity`` of them. ``peaks``,
+    ``at_peak_anon`` and ``at_peak_working_set`` are of all that were added.
     """
 
     def __init__(self, span_seconds: float = 0.001, capacity: int = 1024) -> None:
@@ -18,11 +19,17 @@ class Series:
         self._span_seconds = span_seconds
         self._capacity = capacity
         self._spans: list[tuple[int, Sample, Sample]] = []
-        self._last: Sample | None = None
+        self.count = 0
+        self.last: Sample | None = None
+        self.peaks = Peaks()
+        self.at_peak_anon: Sample | None = None
+        self.at_peak_working_set: Sample | None = None
 
     def add(self, sample: Sample) -> None:
         """Keep a sample that is no older than the one before."""
-        self._last = sample
+        self.count += 1
+        self.last = sample
+        self._note_highest(sample)
         self._put(sample, sample)
         if len(self._spans) > self._capacity:
             self._span_seconds *= 2
@@ -36,9 +43,16 @@ class Series:
         for _, low, high in self._spans:
             pair = [low] if low is high else sorted((low, high), key=_when)
             kept.extend(pair)
-        if self._last is not None and kept[-1] is not self._last:
-            kept.append(self._last)
+        if self.last is not None and kept[-1] is not self.last:
+            kept.append(self.last)
         return tuple(kept)
+
+    def _note_highest(self, sample: Sample) -> None:
+        before, self.peaks = self.peaks, self.peaks.raised_to(sample)
+        if self.peaks.anon_bytes != before.anon_bytes:
+            self.at_peak_anon = sample
+        if self.peaks.working_set_bytes != before.working_set_bytes:
+            self.at_peak_working_set = sample
 
     def _put(self, low: Sample, high: Sample) -> None:
         index = int(high.elapsed_seconds / self._span_seconds)

@@ -52,7 +52,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def hierarchy_of_memory() -> tuple[Mount, str]:
     """The tree that has the memory controller, and our own group in it."""
     hierarchy = detect()
-    mount = hierarchy.v1("memory") or hierarchy.v2
+    mount = hierarchy.memory
     assert mount is not None
     own = hierarchy.own_group(mount)
     assert own is not None

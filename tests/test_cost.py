@@ -200,5 +200,5 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     time.sleep(6)
     late = psutil.Process().memory_info().rss
     sampler.stop()
-    assert sampler.sample_count > 4000
+    assert sampler.series.count > 4000
     assert late - early < 2 * 2**20

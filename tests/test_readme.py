@@ -59,12 +59,15 @@ LAYERS = [
     {"units", "model"},
     {"kernel"},
     {"backends"},
-    {"identity", "keeper", "signals", "launcher", "series", "sampler"},
+    {"series"},
+    {"census"},
+    {"identity", "keeper", "signals", "launcher", "sampler"},
     {"analysis"},
+    {"account"},
     {"runner"},
     {"diagnosis"},
 ]
-PORTABLE = [{"errors", "units", "model"}, {"analysis"}, {"report"}]
+PORTABLE = [{"errors", "units", "model"}, {"series"}, {"analysis"}, {"report"}]
 
 
 def imported(path: Path) -> set[str]:

@@ -64,8 +64,8 @@ def test_a_spike_between_two_refreshes_is_seen_with_its_parts() -> None:
     assert sampler.highest_usage_bytes == 100 * MIB
     assert sampler.at_peak is not None
     assert sampler.at_peak.usage_bytes == 100 * MIB
-    assert sampler.peaks.anon_bytes == 50 * MIB
-    assert sampler.sample_count <= 6
+    assert sampler.series.peaks.anon_bytes == 50 * MIB
+    assert sampler.series.count <= 6
 
 
 def test_without_probing_it_is_missed_and_nothing_is_looked_at_in_between() -> None:
@@ -80,7 +80,7 @@ def test_growing_slowly_costs_few_full_reads() -> None:
     source = Scripted({step / 1000: 100 * MIB + step * 16384 for step in range(500)})
     sampler = run(source, 0.5, 10.0, 0.002)
     # 7.8 MiB of growth is 5 notable highs of 1.6 % each, read twice at most.
-    assert sampler.sample_count <= 14
+    assert sampler.series.count <= 14
 
 
 @pytest.mark.parametrize("late_by", [0.005, 0.05])
@@ -96,19 +96,19 @@ def test_a_high_that_lasts_is_read_again_until_its_parts_add_up(late_by: float) 
     sampler = run(Lagging({0: 0, 0.1: 64 * MIB}), 0.3, 10.0, AUTO_PROBE)
     assert sampler.at_peak is not None
     assert sampler.at_peak.anon_bytes == 64 * MIB
-    assert sampler.sample_count <= 12
+    assert sampler.series.count <= 12
 
 
 def test_the_working_set_is_never_below_zero() -> None:
     sampler = run(Scripted({0: MIB}), 0.01, 10.0, None)
-    assert sampler.peaks.working_set_bytes == 0
-    assert sampler.peaks.swap_bytes is None
+    assert sampler.series.peaks.working_set_bytes == 0
+    assert sampler.series.peaks.swap_bytes is None
 
 
 def test_refresh_keeps_to_its_grid() -> None:
     sampler = run(Scripted({0: MIB}), 0.52, 0.1, None)
-    times = [sample.elapsed_seconds for sample in sampler.samples()]
-    assert sampler.sample_count in (6, 7)
+    times = [sample.elapsed_seconds for sample in sampler.series.samples()]
+    assert sampler.series.count in (6, 7)
     for number, when in enumerate(times[:-1]):
         assert number * 0.1 <= when < number * 0.1 + 0.08
 
@@ -118,7 +118,7 @@ def test_a_group_that_goes_ends_the_thread_and_keeps_what_was_read() -> None:
     source.gone_after = 0.05
     sampler = run(source, 0.2, 0.01, AUTO_PROBE)
     assert isinstance(sampler.failure, OSError)
-    assert sampler.last is not None and sampler.last.usage_bytes == MIB
+    assert sampler.series.last is not None and sampler.series.last.usage_bytes == MIB
 
 
 def test_stop_ends_at_once_even_at_a_long_refresh() -> None:

@@ -3,10 +3,12 @@
 import signal
 from collections.abc import Iterator
 
-from cmemrun.model import Events, Oom, OomEvent, OomVictim, Run
+from cmemrun.model import Events, Oom, OomEvent, OomVictim, Run, Sample
 from cmemrun.units import format_size
 
 __all__ = ["judge"]
+
+_LAST_SAMPLES = 5
 
 
 def judge(run: Run) -> Oom:
@@ -20,8 +22,22 @@ def judge(run: Run) -> Oom:
     victims = tuple(victim for event in events for victim in event.victims)
     if not kills and not victims:
         return _not_killed(run)
-    verdict = _whom(run, events, victims)
-    return Oom(verdict, _whose_limit(run, events), victims, tuple(_evidence(run, events)))
+    tasks = events[0].tasks if events else ()
+    return Oom(
+        verdict=_whom(run, events, victims),
+        limit=_whose_limit(run, events),
+        victims=victims,
+        evidence=tuple(_evidence(run, events)),
+        tasks=tuple(sorted(tasks, key=lambda task: task.rss_bytes, reverse=True)),
+        last_samples=_before_first_kill(run.samples),
+    )
+
+
+def _before_first_kill(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """The last samples before the kernel's count rose; none where it was there from the start."""
+    counts = [sample.events.oom_kill or 0 for sample in samples]
+    first = next((index for index, count in enumerate(counts) if count), len(counts))
+    return samples[max(0, first - _LAST_SAMPLES) : first]
 
 
 def _not_killed(run: Run) -> Oom:

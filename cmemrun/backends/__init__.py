@@ -164,7 +164,7 @@ def _parent(hierarchy: Hierarchy, parent: str) -> tuple[str, str]:
     parent = os.path.normpath(parent)
     mount = hierarchy.mount_of(parent)
     if mount is None:
-        memory = hierarchy.v1("memory") or hierarchy.v2
+        memory = hierarchy.memory
         if memory is None:
             raise NoGroup("no cgroup hierarchy is mounted")
         mount, parent = memory, os.path.normpath(f"{memory.point}/{parent}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from resource import struct_rusage
 from typing import NamedTuple, Protocol
 
-from cmemrun.model import Composition, Identity, Limits, Pressure, Sample
+from cmemrun.model import Composition, Identity, Limits, Sample
 
 __all__ = ["Adopt", "CpuTime", "Group", "Heir", "Source"]
 
@@ -66,8 +66,8 @@ class Source(Protocol):
         """What lay inside the parts of the last sample read, ``None`` where nobody says."""
         ...
 
-    def holds(self, pid: int) -> bool:
-        """Whether a process belongs to it, also one that has just died."""
+    def has_path(self, path: str) -> bool:
+        """Whether a group, as the kernel's log has it, is this one or inside it."""
         ...
 
     def members(self) -> set[int]:
@@ -105,6 +105,10 @@ class Group(Source, Protocol):
         """Put a waiting process into the group; ``NoGroup`` where that is refused."""
         ...
 
+    def holds(self, pid: int) -> bool:
+        """Whether a process belongs to it, also one that has just died."""
+        ...
+
     def high_water_bytes(self, program: struct_rusage | None) -> int:
         """What some process alone is known to have held at some time; 0 where that adds nothing.
 
@@ -114,10 +118,6 @@ class Group(Source, Protocol):
 
     def upper_bound_bytes(self) -> int | None:
         """What the peak cannot have been above, where ``peak`` is a lower bound only."""
-        ...
-
-    def pressure(self) -> Pressure | None:
-        """Time lost for want of memory, ``None`` where the kernel does not count it."""
         ...
 
     def cpu_time(self) -> CpuTime | None:

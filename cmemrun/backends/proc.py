@@ -19,7 +19,7 @@ from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
 from cmemrun.kernel.process import Memory, descendants, has_executed, is_alive, memory_of
 from cmemrun.log import Log
-from cmemrun.model import Composition, Events, Identity, Limits, Pressure, Sample
+from cmemrun.model import Composition, Events, Identity, Limits, Sample
 
 __all__ = ["ProcessTree"]
 
@@ -73,6 +73,9 @@ class ProcessTree:
         self._others.discard(pid)
         self._look()
         self.notes.extend(self._surrounding.watch())
+
+    def has_path(self, path: str) -> bool:
+        return False
 
     def holds(self, pid: int) -> bool:
         return pid in self.members()
@@ -146,9 +149,6 @@ class ProcessTree:
                 hint="run as root, or where you may make groups",
             )
         return Limits()
-
-    def pressure(self) -> Pressure | None:
-        return None
 
     def cpu_time(self) -> CpuTime | None:
         return None

@@ -1,6 +1,6 @@
 """The group that we are in ourselves, a container's for instance, as far as it can be read."""
 
-from cmemrun.backends.directory import charge_resolution_bytes
+from cmemrun.backends.reading import charge_resolution_bytes
 from cmemrun.kernel.files import ControlFile, parse_limit, read_text
 from cmemrun.kernel.hierarchy import Hierarchy
 from cmemrun.units import format_size
@@ -20,7 +20,7 @@ class Surrounding:
         self._kills: ControlFile | None = None
         self._kills_at_start: int | None = None
         self._highest_usage = 0
-        mount = hierarchy.v1("memory") or hierarchy.v2
+        mount = hierarchy.memory
         self._group = hierarchy.own_group(mount) if mount else None
         self._version = mount.version if mount else 0
         self._usage_at_start = self._number("memory.usage_in_bytes", "memory.current")

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
-from cmemrun.backends.directory import DirectoryGroup, has_inner_groups, make_companion
+from cmemrun.backends.directory import DirectoryGroup, make_companion
+from cmemrun.backends.reading import DirectorySource, has_inner_groups
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors
 from cmemrun.log import Log
 from cmemrun.model import UNLIMITED, Events, Limits, Sample
 
-__all__ = ["V1Group", "companion_mounts", "companions", "make"]
+__all__ = ["V1Group", "V1Source", "companion_mounts", "companions", "make"]
 
 log = Log(__name__)
 
@@ -26,7 +27,7 @@ _INNER_KILLS = (
 )
 
 
-class V1Group(DirectoryGroup):
+class V1Source(DirectorySource):
     """One memory directory and its companions.
 
     Usage, peak and ``total_*`` cover the groups made inside; ``oom_control``
@@ -37,7 +38,11 @@ class V1Group(DirectoryGroup):
     name = "cgroup-v1"
     # It has nothing of the kernel's parts, nor of huge pages in files.
     composition_keys = (b"total_mapped_file", b"total_dirty", b"total_writeback", b"total_rss_huge")
-    unlimited = "-1"
+    paging_keys = (
+        *(b"total_pgfault", b"total_pgmajfault"),
+        *(b"total_workingset_refault_anon", b"total_workingset_refault_file"),
+        *(b"total_pswpin", b"total_pswpout"),
+    )
 
     def __init__(
         self, where: str, companions: tuple[str, ...] = (), notes: tuple[str, ...] = ()
@@ -72,18 +77,14 @@ class V1Group(DirectoryGroup):
                 max=self._failures.scalar() if self._failures else None,
                 oom_kill=self._read_kills(),
             ),
+            pressure=self._read_pressure(),
+            paging=self._read_paging(),
         )
 
     def peak(self) -> int | None:
         return self._peak.scalar() if self._peak else None
 
-    def limit(self, wanted: Limits) -> Limits:
-        if wanted.oom_group:
-            raise BadInput(
-                "--oom-group: v1 has no group kill", hint="run without it, or where memory is on v2"
-            )
-        if wanted.max_bytes is not None:
-            self._set_limit("memory.limit_in_bytes", wanted.max_bytes)
+    def limits(self) -> Limits:
         maximum = read_text(f"{self.where}/memory.limit_in_bytes")
         # "No limit" reads as the largest multiple of a page.
         page = os.sysconf("SC_PAGESIZE")
@@ -106,6 +107,21 @@ class V1Group(DirectoryGroup):
                 if text:
                     self._inner_kills[group] = parse_keyed(text).get(b"oom_kill", 0)
         return own if own is None else own + sum(self._inner_kills.values())
+
+
+class V1Group(V1Source, DirectoryGroup):
+    """One that we made."""
+
+    unlimited = "-1"
+
+    def limit(self, wanted: Limits) -> Limits:
+        if wanted.oom_group:
+            raise BadInput(
+                "--oom-group: v1 has no group kill", hint="run without it, or where memory is on v2"
+            )
+        if wanted.max_bytes is not None:
+            self._set_limit("memory.limit_in_bytes", wanted.max_bytes)
+        return self.limits()
 
 
 def make(hierarchy: Hierarchy, adopt: Adopt, *, places: Sequence[str] | None = None) -> V1Group:

@@ -7,13 +7,14 @@ from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
 from cmemrun.backends.delegation import OTHERS, divide
 from cmemrun.backends.directory import DirectoryGroup
+from cmemrun.backends.reading import DirectorySource
 from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, ancestors
 from cmemrun.log import Log
-from cmemrun.model import Events, Limits, Sample
+from cmemrun.model import Events, Limits, Paging, Sample
 
-__all__ = ["V2Group", "make"]
+__all__ = ["V2Group", "V2Source", "make"]
 
 log = Log(__name__)
 
@@ -26,7 +27,7 @@ DERIVED_KERNEL = (
 _KEYS = (b"anon", b"file", b"kernel", b"sock", b"shmem", b"inactive_file")
 
 
-class V2Group(DirectoryGroup):
+class V2Source(DirectorySource):
     """One directory; every number covers it and all groups below it."""
 
     name = "cgroup-v2"
@@ -36,6 +37,7 @@ class V2Group(DirectoryGroup):
         *(b"kernel_stack", b"pagetables", b"percpu", b"vmalloc"),
         *(b"slab_reclaimable", b"slab_unreclaimable"),
     )
+    paging_keys = tuple(name.encode() for name in Paging._fields)
 
     def __init__(
         self, where: str, companions: tuple[str, ...] = (), notes: tuple[str, ...] = ()
@@ -71,16 +73,14 @@ class V2Group(DirectoryGroup):
             swap_bytes=self._swap.scalar() if self._swap else None,
             tasks=self._tasks.scalar() if self._tasks else None,
             events=self._read_events(),
+            pressure=self._read_pressure(),
+            paging=self._read_paging(),
         )
 
     def peak(self) -> int | None:
         return self._peak.scalar() if self._peak else None
 
-    def limit(self, wanted: Limits) -> Limits:
-        if wanted.max_bytes is not None:
-            self._set_limit("memory.max", wanted.max_bytes)
-        if wanted.oom_group:
-            self._set("memory.oom.group", "1", option="--oom-group")
+    def limits(self) -> Limits:
         maximum = read_text(f"{self.where}/memory.max")
         together = read_text(f"{self.where}/memory.oom.group")
         return Limits(
@@ -98,6 +98,17 @@ class V2Group(DirectoryGroup):
             oom_kill=counts.get(b"oom_kill"),
             oom_group_kill=counts.get(b"oom_group_kill"),  # Linux 5.17
         )
+
+
+class V2Group(V2Source, DirectoryGroup):
+    """One that we made."""
+
+    def limit(self, wanted: Limits) -> Limits:
+        if wanted.max_bytes is not None:
+            self._set_limit("memory.max", wanted.max_bytes)
+        if wanted.oom_group:
+            self._set("memory.oom.group", "1", option="--oom-group")
+        return self.limits()
 
 
 class _Populated(NoGroup):

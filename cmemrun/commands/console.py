@@ -4,12 +4,14 @@ import contextlib
 import os
 import select
 
+from cmemrun.errors import OutputError
 from cmemrun.report.text import printable
 
 __all__ = [
     "closed_at_start",
     "colour",
     "log_everything",
+    "print_out",
     "reserve_standard_streams",
     "say",
     "show",
@@ -30,6 +32,18 @@ def show(text: str) -> None:
     """Write to standard error, past any buffer; a reader who has gone is no failure."""
     with contextlib.suppress(OSError):
         write_all(2, text)
+
+
+def print_out(text: str) -> None:
+    """Write to standard output; ``OutputError`` where that fails, a reader who has gone apart."""
+    if 1 in closed_at_start:
+        raise OutputError("standard output is closed", hint="give it a file: > report.txt")
+    try:
+        write_all(1, text)
+    except BrokenPipeError:
+        pass  # who has read enough has got what was wanted
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def write_all(fd: int, text: str) -> None:

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cmemrun.commands.console import closed_at_start, colour, write_all
+from cmemrun.commands.console import colour, print_out
 from cmemrun.diagnosis import Diagnosis, Machine, Place, Way, examine
-from cmemrun.errors import OutputError
 from cmemrun.report.text import printable, unicode_text
 from cmemrun.units import format_size
 
@@ -46,16 +45,9 @@ def doctor(
       cmemrun doctor
       cmemrun doctor --json > doctor.json
     """
-    if 1 in closed_at_start:
-        raise OutputError("standard output is closed", hint="give it a file: > doctor.txt")
     found = examine()
     text = json.dumps(_document(found), indent=1) + "\n" if as_json else _report(found)
-    try:
-        write_all(1, text)
-    except BrokenPipeError:
-        pass  # who has read enough has got what was wanted
-    except OSError as error:
-        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
+    print_out(text)
     return 0 if found.group_possible else 1
 
 

@@ -123,6 +123,26 @@ class RunOptions(NamedTuple):
             parse=find_user,
         ),
     ]
+    processes: Annotated[
+        bool,
+        Option(
+            ("--processes",),
+            "See who is in the group at each refresh, for lines of each in a plot.",
+            "Measuring",
+            default=False,
+            negative="--no-processes",
+        ),
+    ]
+    smaps: Annotated[
+        bool,
+        Option(
+            ("--smaps",),
+            "Split the largest processes by heap, stack, libraries, files (slower).",
+            "Measuring",
+            default=False,
+            negative="--no-smaps",
+        ),
+    ]
     limit: Annotated[
         int | None,
         Option(
@@ -197,6 +217,15 @@ class RunOptions(NamedTuple):
         Option(
             ("--json",),
             "Write everything measured as JSON, - for standard output.",
+            "Output",
+            metavar="FILE",
+        ),
+    ]
+    record: Annotated[
+        str | None,
+        Option(
+            ("--record",),
+            "Append every sample as it comes, as JSON lines that outlive a crash.",
             "Output",
             metavar="FILE",
         ),

@@ -19,7 +19,7 @@ from typing import Protocol
 from cmemrun.commands.console import closed_at_start, write_all
 from cmemrun.errors import BadInput, OutputError
 
-__all__ = ["Output", "open_output"]
+__all__ = ["Output", "identity_of", "open_output", "open_stream"]
 
 _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/([0-9]{1,9})")
 _STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -70,6 +70,20 @@ def open_output(option: str, path: str) -> Output:
         return _InPlace(option, target)
 
 
+def open_stream(option: str, path: str) -> int:
+    """A descriptor to write to while a run goes on; what a file held before is gone.
+
+    Raises ``OutputError`` where nothing can be written there.
+    """
+    with _explained(option, path):
+        descriptor = _descriptor(path)
+        if descriptor is not None:
+            return _Descriptor(option, path, descriptor).fd
+        target = _resolve(option, path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        return os.open(target, flags | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+
+
 class _Descriptor:
     """A stream that is open already, the end of a pipe for instance."""
 
@@ -77,14 +91,14 @@ class _Descriptor:
         self._option, self._path = option, path
         if descriptor in closed_at_start:
             raise OSError(errno.EBADF, "it is closed")
-        self._fd = os.dup(descriptor)
-        self.identity = _identity(os.fstat(self._fd))
-        if fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        self.fd = os.dup(descriptor)
+        self.identity = identity_of(os.fstat(self.fd))
+        if fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise PermissionError(errno.EBADF, "it is open for reading only")
 
     def write(self, text: str) -> None:
         with _explained(self._option, self._path):
-            write_all(self._fd, text)
+            write_all(self.fd, text)
 
 
 class _InPlace:
@@ -92,7 +106,7 @@ class _InPlace:
 
     def __init__(self, option: str, path: str) -> None:
         self._option, self._path = option, path
-        self.identity = _identity(os.stat(path))
+        self.identity = identity_of(os.stat(path))
 
     def write(self, text: str) -> None:
         with _explained(self._option, self._path):
@@ -111,7 +125,7 @@ class _Replaced:
         directory, self._name = os.path.split(os.path.abspath(path))
         # Held, so that nobody can put another directory in its place meanwhile.
         self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-        self.identity = _identity(os.stat(path if exists else self._directory))
+        self.identity = identity_of(os.stat(path if exists else self._directory))
         if not exists:
             self.identity = (*(self.identity or ()), self._name)
         fd, beside = self._new_file()
@@ -211,7 +225,7 @@ def _resolve(option: str, path: str) -> str:
     return os.path.realpath(path)
 
 
-def _identity(found: os.stat_result) -> tuple[object, ...] | None:
+def identity_of(found: os.stat_result) -> tuple[object, ...] | None:
     return None if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
 
 

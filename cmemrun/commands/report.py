@@ -1,43 +1,44 @@
 """``cmemrun report``: the report of a run that was saved, on any machine."""
 
-import sys
+from enum import Enum
 from typing import Annotated
 
 import typer
 
-from cmemrun.commands.console import colour, write_all
-from cmemrun.errors import BadInput
-from cmemrun.report import document, terminal
+from cmemrun.commands.console import colour, print_out
+from cmemrun.commands.inputs import read_run
+from cmemrun.report import FORMATS, render, terminal
 
 __all__ = ["report"]
+
+Format = Enum("Format", [("TEXT", "text"), *((name.upper(), name) for name in FORMATS)])  # type: ignore[misc]
 
 
 def report(
     path: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="What --json has written; - is standard input."),
+        typer.Argument(
+            metavar="FILE",
+            help="What --json or --record has written; - is standard input.",
+            show_default=False,
+        ),
     ],
+    wanted: Annotated[
+        Format, typer.Option("--format", "-f", help="The report, or what other programs read.")
+    ] = Format.TEXT,  # type: ignore[attr-defined]
 ) -> int:
-    """Print the report of a saved run.
+    """Print the report of a saved run, or the run in another format.
+
+    A record whose end is missing, because the machine crashed for instance, is
+    read as far as it goes.
 
     \b
     Examples:
       cmemrun --json run.json -- make -j2
       cmemrun report run.json
+      cmemrun report --format csv run.json > samples.csv
     """
-    try:
-        if path == "-":
-            text = sys.stdin.read()
-        else:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-    except OSError as error:
-        raise BadInput(f"cannot read {path!r}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path!r} is no text") from error
-    try:
-        run = document.parse(text)
-    except BadInput as error:
-        raise BadInput(f"{path!r}: {error.message}", hint=error.hint) from error
-    write_all(1, terminal.render(run, colour=colour(1)))
+    run = read_run(path)
+    name = wanted.value
+    print_out(terminal.render(run, colour=colour(1)) if name == "text" else render(run, name))
     return 0

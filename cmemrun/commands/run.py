@@ -1,8 +1,11 @@
 """``cmemrun [run] [OPTIONS] [--] PROGRAM [ARG]...``: measure one program."""
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cmemrun import units
@@ -17,6 +20,7 @@ from cmemrun.signals import Foreground, end_interrupted
 
 if TYPE_CHECKING:
     from cmemrun.commands.output import Output
+    from cmemrun.commands.recorder import Recorder
 
 __all__ = ["run"]
 
@@ -39,11 +43,27 @@ def run(command: list[str], options: RunOptions) -> int:
     if options.debug:
         log_everything()
 
-    document, report = _outputs(options)
-    if document and report and document.identity == report.identity is not None:
-        raise BadInput(
-            f"--json and --output both name {options.json!r}", hint="give each a file of its own"
+    with contextlib.ExitStack() as stack:
+        # First, as it makes its file: what names the same one is then seen to.
+        recorder = _recorder(options)
+        if recorder:
+            stack.callback(recorder.close)
+        document, report = _outputs(options)
+        _refuse_shared(
+            ("--json", options.json, document),
+            ("--output", options.output, report),
+            ("--record", options.record, recorder),
         )
+        return _measure(command, options, document, report, recorder)
+
+
+def _measure(
+    command: list[str],
+    options: RunOptions,
+    document: "Output | None",
+    report: "Output | None",
+    recorder: "Recorder | None",
+) -> int:
     settings = Settings(
         refresh_seconds=options.refresh,
         probe=options.probe,
@@ -55,6 +75,8 @@ def run(command: list[str], options: RunOptions) -> int:
         backend=options.backend.value,
         require=options.require.value if options.require else None,
         user=options.user,
+        track_processes=options.processes,
+        mappings=options.smaps,
     )
     # While the sampler is at work a signal would else wait 5 ms for its turn.
     sys.setswitchinterval(0.0005)
@@ -65,12 +87,13 @@ def run(command: list[str], options: RunOptions) -> int:
             waiter=waiter,
             environment=original_environment(),
             meanwhile=lambda: _load_what_comes_later(document=document is not None),
+            observers=[recorder] if recorder else [],
         )
     if options.max_peak is not None:
         from cmemrun.analysis.budget import judge_peak
 
         measured = measured._replace(budgets=(judge_peak(measured, options.max_peak),))
-    status = _publish(measured, document, report, options)
+    status = _publish(measured, document, report, recorder, options)
     # Whoever presses Ctrl-C in a loop of a shell means the loop; the shell ends
     # it when it sees us end by the signal, which to it has the same status.
     # Without a shell (we lead the session) nobody looks.
@@ -81,6 +104,18 @@ def run(command: list[str], options: RunOptions) -> int:
     ):
         end_interrupted()
     return status
+
+
+def _refuse_shared(*outputs: "tuple[str, str | None, Output | Recorder | None]") -> None:
+    """Raise ``BadInput`` where two of these options name the same file."""
+    owners: dict[object, tuple[str, str | None]] = {}
+    for option, path, output in outputs:
+        if output is not None and output.identity is not None:
+            owner, named = owners.setdefault(output.identity, (option, path))
+            if owner != option:
+                raise BadInput(
+                    f"{owner} and {option} both name {named!r}", hint="give each a file of its own"
+                )
 
 
 def _outputs(options: RunOptions) -> "tuple[Output | None, Output | None]":
@@ -97,6 +132,16 @@ def _outputs(options: RunOptions) -> "tuple[Output | None, Output | None]":
         )
 
 
+def _recorder(options: RunOptions) -> "Recorder | None":
+    if options.record is None:
+        return None
+    from cmemrun.commands.output import open_stream
+    from cmemrun.commands.recorder import Recorder
+
+    with acting_as(options.user):
+        return Recorder(open_stream("--record", options.record))
+
+
 def _load_what_comes_later(*, document: bool) -> None:
     import datetime  # noqa: F401 (for the Run)
 
@@ -108,23 +153,29 @@ def _load_what_comes_later(*, document: bool) -> None:
 
 
 def _publish(
-    run: Run, document: "Output | None", report: "Output | None", options: RunOptions
+    run: Run,
+    document: "Output | None",
+    report: "Output | None",
+    recorder: "Recorder | None",
+    options: RunOptions,
 ) -> int:
     """Write what was asked for, the document first; one that fails takes no other with it."""
     from cmemrun.report import terminal
 
-    status = run.exit.status
-    texts: list[tuple[Output, str]] = []
+    status = run.exit.status or 0
+    writes: list[Callable[[], None]] = []
     if document:
         from cmemrun.report.document import render as render_document
 
-        texts.append((document, render_document(run)))
+        writes.append(partial(document.write, render_document(run)))
+    if recorder:
+        writes.append(partial(recorder.end, run))
     if report:
-        texts.append((report, terminal.render(run, colour=False)))
-    for output, text in texts:
+        writes.append(partial(report.write, terminal.render(run, colour=False)))
+    for write in writes:
         try:
             with acting_as(options.user):
-                output.write(text)
+                write()
         except CmemrunError as error:
             say(error.message, hint=error.hint)
             status = status or error.exit_status

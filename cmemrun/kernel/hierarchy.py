@@ -65,6 +65,11 @@ class Hierarchy(NamedTuple):
         """The v1 tree that has this controller."""
         return next((mount for mount in self.mounts if controller in mount.controllers), None)
 
+    @property
+    def memory(self) -> Mount | None:
+        """The tree with the memory controller, which is in one at a time; else the v2 tree."""
+        return self.v1("memory") or self.v2
+
     def own_group(self, mount: Mount) -> str | None:
         """The directory of the calling process's group, ``None`` where the mount does not show it.
 

@@ -5,11 +5,25 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cmemrun.model import Identity, Process, Straggler
+from cmemrun.model import Identity, Mappings, Process, Straggler
 
-__all__ = ["Memory", "descendants", "describe", "has_executed", "is_alive", "largest", "memory_of"]
+__all__ = [
+    "Memory",
+    "descendants",
+    "describe",
+    "has_executed",
+    "is_alive",
+    "largest",
+    "mappings_of",
+    "memory_of",
+]
 
 _LONGEST_COMMAND_BYTES = 4096
+
+# How many are looked at by what is mapped: a browser has thousands of mappings.
+_MOST_MAPPED = 5
+# Of memory that is shared and in no file that anybody keeps.
+_SHARED = ("/dev/shm/", "/memfd:", "/dev/zero (deleted)", "/SYSV")  # noqa: S108
 
 _PF_FORKNOEXEC = 0x40  # include/linux/sched.h: forked, and has not executed since
 
@@ -96,15 +110,47 @@ def memory_of(pid: int) -> Memory | None:
     )
 
 
-def largest(pids: Iterable[int], most: int) -> tuple[Process, ...]:
+def largest(pids: Iterable[int], most: int, *, mappings: bool = False) -> tuple[Process, ...]:
     """The ``most`` largest of these processes by RSS, the largest first.
 
     Only those are asked for more than their RSS: PSS and USS take the kernel a
     walk over all pages, during which the process cannot change its mappings.
+    The first few also for their ``mappings``, if wanted.
     """
     by_rss = sorted(((_resident_bytes(pid), pid) for pid in pids), reverse=True)
-    found = (_process(pid, rss_bytes) for rss_bytes, pid in by_rss[:most] if rss_bytes)
-    return tuple(filter(None, found))
+    described = (_process(pid, rss_bytes) for rss_bytes, pid in by_rss[:most] if rss_bytes)
+    found = [process for process in described if process]
+    if mappings:
+        for index, process in enumerate(found[:_MOST_MAPPED]):
+            found[index] = process._replace(mappings=mappings_of(process.pid))
+    return tuple(found)
+
+
+def mappings_of(pid: int) -> Mappings | None:
+    """PSS of a process by what is mapped (``smaps``); ``None`` where the kernel hides it."""
+    import psutil
+
+    try:
+        mapped = psutil.Process(pid).memory_maps(grouped=False)
+    except (psutil.Error, OSError):
+        return None
+    code = {one.path for one in mapped if "x" in one.perms and one.path.startswith("/")}
+    sums = dict.fromkeys(Mappings._fields, 0)
+    for one in mapped:
+        sums[_kind_of(one.path, shared="s" in one.perms, code=one.path in code)] += one.pss
+    return Mappings(**sums)
+
+
+def _kind_of(path: str, *, shared: bool, code: bool) -> str:
+    if path == "[heap]":
+        return "heap_bytes"
+    if path == "[stack]":
+        return "stack_bytes"
+    if path.startswith(_SHARED) or (shared and not path.startswith("/")):
+        return "shared_bytes"
+    if code:
+        return "libraries_bytes"
+    return "files_bytes" if path.startswith("/") else "anonymous_bytes"
 
 
 def _process(pid: int, rss_bytes: int) -> Process | None:

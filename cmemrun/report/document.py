@@ -6,37 +6,24 @@ History of the format: names are added, none is renamed or given another meaning
 """
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from cmemrun.errors import BadInput
-from cmemrun.model import (
-    UNLIMITED,
-    Budget,
-    Composition,
-    Environment,
-    Events,
-    Exit,
-    Limit,
-    Limits,
-    Method,
-    Oom,
-    OomVictim,
-    Peaks,
-    Pressure,
-    Process,
-    Run,
-    Sample,
-    Straggler,
-    Unlimited,
-)
+from cmemrun.model import Run, Sample
 from cmemrun.report.text import unicode_text
 
-__all__ = ["SCHEMA", "parse", "render", "to_document"]
+__all__ = ["SCHEMA", "parse", "render", "run_from", "sample_from", "sample_of", "to_document"]
 
 SCHEMA = 1
+
+# A larger number is none of the kernel's.
+_LARGEST = 2**64
 
 
 def render(run: Run) -> str:
@@ -48,77 +35,48 @@ def to_document(run: Run) -> dict[str, Any]:
     """The document: sizes are integers in bytes, ``None`` is what the kernel does not say."""
     return {
         "schema": SCHEMA,
-        "command": [unicode_text(word) for word in run.command],
+        "command": _plain(run.command),
         "user": run.user,
         "pid": run.pid,
         "started_at": run.started_at.isoformat(),
         "wall_seconds": run.wall_seconds,
         "cpu_user_seconds": run.cpu_user_seconds,
         "cpu_system_seconds": run.cpu_system_seconds,
-        "exit": {
-            "status": run.exit.status,
-            "code": run.exit.code,
-            "signal": run.exit.signal,
-            "timed_out": run.exit.timed_out,
-        },
-        "environment": run.environment._asdict(),
-        "method": run.method._asdict()
-        | {"group": unicode_text(run.method.group), "notes": list(run.method.notes)},
-        "limits": {
-            "max_bytes": _limit(run.limits.max_bytes),
-            "oom_group": run.limits.oom_group,
-        },
+        "exit": {"status": run.exit.status} | _plain(run.exit),
+        "environment": _plain(run.environment),
+        "method": _plain(run.method),
+        "limits": _plain(run.limits),
         "peak_bytes": run.peak_bytes,
         "upper_bound_bytes": run.upper_bound_bytes,
-        "peak_working_set_bytes": run.peaks.working_set_bytes,
-        "peak_anon_bytes": run.peaks.anon_bytes,
-        "peak_file_bytes": run.peaks.file_bytes,
-        "peak_kernel_bytes": run.peaks.kernel_bytes,
-        "peak_swap_bytes": run.peaks.swap_bytes,
-        "peak_tasks": run.peaks.tasks,
-        "at_peak": _sample(run.at_peak)
+        **{f"peak_{name}": value for name, value in run.peaks._asdict().items()},
+        "at_peak": sample_of(run.at_peak)
         | {
-            "composition": run.at_peak.composition and run.at_peak.composition._asdict(),
-            "processes": [_process(process) for process in run.at_peak.processes],
+            "composition": _plain(run.at_peak.composition),
+            "processes": _plain(run.at_peak.processes),
             "processes_elapsed_seconds": run.at_peak.processes_elapsed_seconds,
         },
-        "at_exit": _sample(run.at_exit),
-        "events": run.events._asdict(),
-        "pressure": run.pressure and run.pressure._asdict(),
-        "oom": _oom(run.oom),
-        "budgets": [_budget(budget) for budget in run.budgets],
-        "stragglers": [
-            {
-                "pid": straggler.pid,
-                "name": straggler.name and unicode_text(straggler.name),
-                "command": [unicode_text(word) for word in straggler.command],
-            }
-            for straggler in run.stragglers
+        "at_peak_anon": run.at_peak_anon and sample_of(run.at_peak_anon),
+        "at_peak_working_set": run.at_peak_working_set and sample_of(run.at_peak_working_set),
+        "at_exit": sample_of(run.at_exit),
+        "events": _plain(run.events),
+        "pressure": _plain(run.pressure),
+        "paging": _plain(run.paging),
+        "bpf_maps": _plain(run.bpf_maps),
+        "bpf_maps_charged": run.bpf_maps_charged,
+        "oom": _plain(run.oom._replace(last_samples=()))
+        | {"last_samples": [sample_of(sample) for sample in run.oom.last_samples]},
+        "budgets": [
+            _plain(budget) | {"passed": budget.passed, "margin": budget.margin}
+            for budget in run.budgets
         ],
-        "samples": [_sample(sample) for sample in run.samples],
+        "stragglers": _plain(run.stragglers),
+        "samples": [sample_of(sample) for sample in run.samples],
     }
 
 
-def _process(process: Process) -> dict[str, Any]:
-    return process._asdict() | {
-        "name": unicode_text(process.name),
-        "command": [unicode_text(word) for word in process.command],
-    }
-
-
-def _oom(oom: Oom) -> dict[str, Any]:
-    return {
-        "verdict": oom.verdict,
-        "limit": oom.limit,
-        "victims": [
-            victim._asdict() | {"name": unicode_text(victim.name)} for victim in oom.victims
-        ],
-        "evidence": [unicode_text(text) for text in oom.evidence],
-    }
-
-
-def _sample(sample: Sample) -> dict[str, Any]:
-    return {
+def sample_of(sample: Sample) -> dict[str, Any]:
+    """A sample's part of the document; the processes where it has some."""
+    told = {
         "elapsed_seconds": sample.elapsed_seconds,
         "usage_bytes": sample.usage_bytes,
         "working_set_bytes": sample.working_set_bytes,
@@ -130,22 +88,24 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "inactive_file_bytes": sample.inactive_file_bytes,
         "swap_bytes": sample.swap_bytes,
         "tasks": sample.tasks,
+        "oom_kill": sample.events.oom_kill,
+        "pressure": _plain(sample.pressure),
     }
+    if sample.processes:
+        told["processes"] = _plain(sample.processes)
+        told["processes_elapsed_seconds"] = sample.processes_elapsed_seconds
+    return told
 
 
-def _budget(budget: Budget) -> dict[str, Any]:
-    return {
-        "metric": budget.metric,
-        "allowed": budget.allowed,
-        "measured": budget.measured,
-        "passed": budget.passed,
-        "margin": budget.margin,
-        "certainty": budget.certainty,
-    }
-
-
-def _limit(limit: Limit) -> int | str | None:
-    return limit.value if isinstance(limit, Unlimited) else limit
+def _plain(value: Any) -> Any:
+    """A value of the model as JSON has it."""
+    if isinstance(value, str):
+        return unicode_text(value)
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "_asdict"):
+        return {name: _plain(field) for name, field in value._asdict().items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def parse(text: str) -> Run:
@@ -157,111 +117,85 @@ def parse(text: str) -> Run:
         read = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"it is no JSON: {error}") from error
+    return run_from(read)
+
+
+def run_from(read: Any) -> Run:
+    """A Run from a document that is no text any more; ``BadInput`` as ``parse``."""
     try:
         if read["schema"] != SCHEMA:
             raise BadInput(
                 f"it has schema {read['schema']!r}, and this cmemrun knows {SCHEMA}",
                 hint="read it with the cmemrun that wrote it, or a newer one",
             )
-        return _run(read)
-    except BadInput:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = {
+            **read,
+            "peaks": {name.removeprefix("peak_"): value for name, value in read.items()},
+            "started_at": datetime.fromisoformat(read["started_at"]),
+        }
+        run: Run = _named(Run, told)
+        return run
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadInput(
             f"it is no document of cmemrun's ({type(error).__name__}: {error})",
             hint="give a file that cmemrun --json has written",
         ) from error
 
 
-def _run(read: Mapping[str, Any]) -> Run:
-    limit = read["limits"]["max_bytes"]
-    return Run(
-        command=_words(read["command"]),
-        user=_checked(read.get("user"), str | None),
-        pid=_checked(read.get("pid", 0), int),
-        started_at=datetime.fromisoformat(read["started_at"]),
-        wall_seconds=_checked(read["wall_seconds"], float),
-        cpu_user_seconds=_checked(read["cpu_user_seconds"], float),
-        cpu_system_seconds=_checked(read["cpu_system_seconds"], float),
-        exit=_tuple(Exit, read["exit"]),
-        environment=_tuple(Environment, read["environment"]),
-        method=_tuple(Method, read["method"] | {"notes": _words(read["method"]["notes"])}),
-        limits=Limits(
-            max_bytes=UNLIMITED if limit == UNLIMITED.value else _checked(limit, int | None),
-            oom_group=_checked(read["limits"]["oom_group"], bool | None),
-        ),
-        peak_bytes=_checked(read["peak_bytes"], int),
-        upper_bound_bytes=_checked(read.get("upper_bound_bytes"), int | None),
-        peaks=_tuple(Peaks, {name: read[f"peak_{name}"] for name in Peaks._fields}),
-        at_peak=_sample_of(read["at_peak"]),
-        at_exit=_sample_of(read["at_exit"]),
-        events=_tuple(Events, read["events"]),
-        pressure=_optional(Pressure, read.get("pressure")),
-        oom=_oom_of(read.get("oom") or {"verdict": "none"}),
-        samples=tuple(_sample_of(sample) for sample in read["samples"]),
-        stragglers=tuple(
-            _tuple(Straggler, one | {"command": _words(one["command"])})
-            for one in read["stragglers"]
-        ),
-        budgets=tuple(_tuple(Budget, one) for one in read["budgets"]),
-    )
+def sample_from(read: Any) -> Sample:
+    """A Sample from its part of the document; ``TypeError`` where it is none."""
+    sample: Sample = _named(Sample, read)
+    return sample
 
 
-def _sample_of(read: Mapping[str, Any]) -> Sample:
-    more = {
-        "composition": _optional(Composition, read.get("composition")),
-        "processes": tuple(
-            _tuple(Process, one | {"command": _words(one["command"])})
-            for one in read.get("processes", ())
-        ),
-    }
-    return _tuple(Sample, dict(read) | more)
-
-
-def _oom_of(read: Mapping[str, Any]) -> Oom:
-    return Oom(
-        verdict=_checked(read["verdict"], str),
-        limit=_checked(read.get("limit"), str | None),
-        victims=tuple(_tuple(OomVictim, one) for one in read.get("victims", ())),
-        evidence=_words(read.get("evidence", ())),
-    )
-
-
-_Tuple = TypeVar("_Tuple", bound=NamedTuple)
-
-
-def _tuple(kind: Callable[..., _Tuple], read: Mapping[str, Any]) -> _Tuple:
+def _named(kind: Any, read: Any) -> Any:
     """A named tuple of those names that it has; the others are of a later version."""
-    hints = get_type_hints(kind)
-    known = {name: value for name, value in read.items() if name in hints}
-    for name, value in known.items():
-        if not _fits(value, hints[name]):
-            raise TypeError(f"{name} is {value!r}")
-    return kind(**known)
+    if not isinstance(read, Mapping):
+        raise TypeError(f"{read!r:.80} is no {kind.__name__}")
+    if kind is Sample:
+        read = {"events": {"oom_kill": read.get("oom_kill")}, **read}
+    hints = _hints(kind)
+    return kind(
+        **{name: _value(hints[name], value) for name, value in read.items() if name in hints}
+    )
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from JSON is what a field of the model holds."""
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, localns={"datetime": datetime})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    """A value read from JSON as a field of the model holds it; ``TypeError`` if it does not."""
     if isinstance(hint, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
+        absent = value is None and NoneType in get_args(hint)
+        return None if absent else _first(get_args(hint), value)
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_value(get_args(hint)[0], one) for one in value)
+    if hasattr(hint, "_fields"):
+        return _named(hint, value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(value)
+    if not _fits(hint, value):
+        raise TypeError(f"{value!r:.80} is no {getattr(hint, '__name__', hint)}")
+    return float(value) if hint is float else value
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    # Not isinstance: True is an int to Python, and no size.
     if hint is float:
-        return type(value) in (int, float)
-    # Not isinstance for plain ones: True is an int to Python, and no size.
-    plain = hint in (int, str, bool, NoneType)
-    return type(value) is hint if plain else isinstance(value, get_origin(hint) or hint)
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint is int:
+        return type(value) is int and abs(value) < _LARGEST
+    return hint in (str, bool, datetime) and type(value) is hint
 
 
-def _optional(kind: Callable[..., _Tuple], read: Mapping[str, Any] | None) -> _Tuple | None:
-    return None if read is None else _tuple(kind, read)
-
-
-def _words(read: Any) -> tuple[str, ...]:
-    if not all(isinstance(word, str) for word in read) or isinstance(read, str):
-        raise TypeError(f"{read!r} is no list of words")
-    return tuple(read)
-
-
-def _checked(value: Any, hint: Any) -> Any:
-    if not _fits(value, hint):
-        raise TypeError(f"{value!r} is not what is expected")
-    return value
+def _first(hints: tuple[Any, ...], value: Any) -> Any:
+    """As the first of several kinds that it fits."""
+    for hint in hints:
+        try:
+            return _value(hint, value)
+        except (TypeError, ValueError):
+            if hint is hints[-1]:
+                raise
+    raise TypeError("no kind is wanted")

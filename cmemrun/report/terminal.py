@@ -122,6 +122,8 @@ class _Report:
 
     def _exit(self) -> str:
         end = self.run.exit
+        if end.status is None:
+            return "watched" if self.run.method.attached else "recorded"
         if end.timed_out:
             return self._mark("ended by the time limit (status 124)", good=False)
         if end.signal is not None:
@@ -143,7 +145,7 @@ class _Report:
             )
         if method.backend == "proc":
             return "a LOWER BOUND: sampled, without page cache and kernel memory"
-        return "the highest sample: a lower bound, as this kernel keeps no high-water mark"
+        return "a lower bound: the highest sample, without the kernel's high-water mark"
 
     def _table(self) -> Iterator[str]:
         run = self.run

@@ -30,6 +30,10 @@ def test_a_child_while_its_parent_goes_on(cmemrun: Cmemrun) -> None:
     assert victim["pid"] != run["pid"] and 40 * MIB <= victim["anon_bytes"] <= 64 * MIB
     assert "/dev/kmsg: killed" in evidence(run)
     assert "ended a child of the program" in run.stderr and str(victim["pid"]) in run.stderr
+    # Who was there, as the log has it, and how it came.
+    assert {run["pid"], victim["pid"]} <= {task["pid"] for task in run["oom"]["tasks"]}
+    usages = [sample["usage_bytes"] for sample in run["oom"]["last_samples"]]
+    assert usages == sorted(usages) and 16 * MIB <= usages[-1] <= 64 * MIB, usages
 
 
 def test_the_program_itself(cmemrun: Cmemrun) -> None:
@@ -84,7 +88,8 @@ def test_a_plain_kill_is_none(cmemrun: Cmemrun) -> None:
 
 def test_no_kill(cmemrun: Cmemrun) -> None:
     run = cmemrun("true")
-    assert run["oom"] == {"verdict": "none", "limit": None, "victims": [], "evidence": []}
+    nothing = dict.fromkeys(("victims", "evidence", "tasks", "last_samples"), [])
+    assert run["oom"] == {"verdict": "none", "limit": None} | nothing
 
 
 @pytest.fixture

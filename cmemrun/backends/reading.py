@@ -1,0 +1,178 @@
+"""A group's directory read: what v1 and v2 share of it, whoever made the group.
+
+A companion holds the same processes in a hierarchy without the memory
+controller, for what that one offers: v2's ``cpu.stat`` and ``memory.pressure``
+beside v1's memory, v1's ``pids``.
+"""
+
+import os
+import re
+
+from cmemrun.backends import tree
+from cmemrun.backends.base import CpuTime
+from cmemrun.kernel.files import ControlFile, parse_keyed, parse_pressure, read_text
+from cmemrun.log import Log
+from cmemrun.model import Composition, Paging, Pressure
+
+__all__ = ["DirectorySource", "charge_resolution_bytes", "has_inner_groups"]
+
+log = Log(__name__)
+
+# How far apart usage may be before and after memory.stat is read.
+_SAME_SHARE = 1 / 64
+_ATTEMPTS = 3
+
+
+class DirectorySource:
+    """The half of a Source that is the same in every hierarchy."""
+
+    # A wake-up is what looking costs.
+    slowest_probe_seconds = 0.010
+
+    def __init__(
+        self, where: str, usage: str, companions: tuple[str, ...], notes: tuple[str, ...]
+    ) -> None:
+        """Open what the kernel offers; ``OSError`` where usage itself cannot be read."""
+        self.where = where
+        self.notes = list(notes)
+        self.resolution_bytes = charge_resolution_bytes()
+        self._companions = list(companions)
+        self._files: list[ControlFile] = []
+        self._usage = self._open(f"{where}/{usage}")
+        self._stat = self._offered(f"{where}/memory.stat")
+        # Every v2 group has it, whatever controllers are enabled (Linux 4.20). With
+        # psi=0 there is none, or one that cannot be read.
+        pressures = [self._offered(f"{one}/memory.pressure") for one in (where, *companions)]
+        self._pressure: ControlFile | None = next(filter(None, pressures), None)
+        self._last_stat: dict[bytes, int] = {}
+
+    @property
+    def directories(self) -> list[str]:
+        return [self.where, *self._companions]
+
+    def members(self) -> set[int]:
+        return tree.members(self.directories)
+
+    def cpu_time(self) -> CpuTime | None:
+        for directory in self.directories:
+            # Every v2 group has it, whatever controllers are enabled (Linux 4.15).
+            text = read_text(f"{directory}/cpu.stat")
+            if text and b"user_usec" in text:
+                microseconds = dict(line.split() for line in text.splitlines())
+                return CpuTime(
+                    int(microseconds[b"user_usec"]) / 1e6, int(microseconds[b"system_usec"]) / 1e6
+                )
+        return None
+
+    composition_keys: tuple[bytes | None, ...] = ()
+    """The keys of ``memory.stat`` in the order of ``Composition``."""
+
+    paging_keys: tuple[bytes, ...] = ()
+    """Likewise in the order of ``Paging``."""
+
+    def composition(self) -> Composition | None:
+        stat = self._last_stat
+        if not stat:
+            return None
+        return Composition(*(stat.get(key) if key else None for key in self.composition_keys))
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        self._files.clear()
+
+    def usage(self) -> int:
+        return self._usage.scalar()
+
+    def _read_paging(self) -> Paging:
+        """Of the last ``memory.stat`` that was read."""
+        return Paging(*map(self._last_stat.get, self.paging_keys))
+
+    def _read_pressure(self) -> Pressure | None:
+        if self._pressure is None:
+            return None
+        try:
+            some, full = parse_pressure(self._pressure.read())
+        except OSError as error:
+            # Older kernels have the file with psi=0, too, and refuse to read it
+            # (psi_show); and a companion may have been given up.
+            log.debug("no pressure reason=%r", error.strerror)
+            self._pressure = None
+            return None
+        return Pressure(some / 1e6, None if full is None else full / 1e6)
+
+    def _read_stat_and_usage(self, keys: tuple[bytes, ...]) -> tuple[dict[bytes, int], int]:
+        """Both of one moment, as nearly as two reads can be.
+
+        Between the two a busy machine may let the program run for longer than
+        it takes to double; then the parts would be those of another size. Usage
+        is read last, so what is charged in between makes it too high for its
+        parts and never too low.
+        """
+        usage = self._usage.scalar()
+        for _ in range(_ATTEMPTS):
+            before, stat = usage, self._read_stat(keys)
+            usage = self._usage.scalar()
+            if abs(usage - before) <= max(before * _SAME_SHARE, self.resolution_bytes):
+                break
+        return stat, usage
+
+    def _read_stat(self, keys: tuple[bytes, ...]) -> dict[bytes, int]:
+        """``memory.stat``, as fresh as it can be had.
+
+        The kernel adds up what changed in inner groups when it thinks that much
+        did, and forgets to where a reader came while an inner group was
+        changing: a group's sums were seen to lag tens of MiB behind those of
+        the one group in it for up to two seconds (Linux 6.18). An inner group's
+        own sums do not, and a group has at least what its inner ones have.
+        """
+        stat = self._stat.keyed() if self._stat else {}
+        if stat and has_inner_groups(self.where):
+            _raise_to_inner(self.where, stat, keys)
+        self._last_stat = stat
+        return stat
+
+    def _open(self, path: str) -> ControlFile:
+        file = ControlFile(path)
+        self._files.append(file)
+        return file
+
+    def _offered(self, path: str) -> ControlFile | None:
+        file = ControlFile.offered(path)
+        if file:
+            self._files.append(file)
+        return file
+
+
+def has_inner_groups(directory: str) -> bool:
+    """Whether the program made groups: a directory has two links and one for each in it."""
+    return os.stat(directory).st_nlink > 2
+
+
+def _raise_to_inner(directory: str, stat: dict[bytes, int], keys: tuple[bytes, ...]) -> None:
+    """Have no key of ``stat`` lower than its sum over the groups right below."""
+    sums = dict.fromkeys(keys, 0)
+    for inner in tree.children(directory):
+        text = read_text(f"{inner}/memory.stat")
+        if text:
+            inner_stat = parse_keyed(text)
+            _raise_to_inner(inner, inner_stat, keys)
+            for key in keys:
+                sums[key] += inner_stat.get(key, 0)
+    for key in keys:
+        if key in stat:
+            stat[key] = max(stat[key], sums[key])
+
+
+def charge_resolution_bytes() -> int:
+    """How much too high the kernel's own counters may be.
+
+    It charges in batches and keeps the rest for later, on every CPU: 64 pages
+    since Linux 6.1 (``MEMCG_CHARGE_BATCH``, commit 1813e51eece0), 32 before. No
+    file tells. Distributions took that commit back to older kernels, Red Hat
+    to its 5.14, so between those two the larger one is the safe answer.
+    """
+    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    old = version is not None and (int(version[1]), int(version[2])) < (5, 14)
+    batch_pages = 32 if old else 64
+    return batch_pages * os.sysconf("SC_PAGESIZE") * os.sysconf("SC_NPROCESSORS_ONLN")

@@ -1,0 +1,101 @@
+"""Who is in the group: looked at when it is worth it, within a share of one core."""
+
+import time
+from enum import Enum
+
+from cmemrun.backends.base import Source
+from cmemrun.kernel.bpf import maps_of
+from cmemrun.kernel.process import largest
+from cmemrun.model import BpfMap, Process, Sample
+
+__all__ = ["Census", "Occasion"]
+
+# For which share of one core; what was saved up may be spent at once, half of it
+# kept for the refreshes. A look takes a millisecond or two on a fast machine, and
+# a hundred on a slow one or where there are many or large processes.
+_SHARE = 0.01
+_BURST_SECONDS = 0.3
+
+_MOST_PROCESSES = 20
+_MOST_MAPS = 1000
+_FROM_BYTES = 16 * 2**20
+
+
+class Occasion(Enum):
+    """What a sample was taken for."""
+
+    REFRESH = "refresh"
+    RISING = "rising"
+    """Usage had made a new high."""
+    SETTLED = "settled"
+    """That high was seen again."""
+
+
+class Census:
+    """Looks at the processes when usage has doubled, or has settled a quarter above the
+    last look, and at each refresh that finds it higher; at every refresh if they are tracked.
+    """
+
+    def __init__(self, source: Source, *, track: bool, mappings: bool) -> None:
+        """``mappings``: also by what is mapped, which takes the kernel a longer walk."""
+        self._source = source
+        self._track = track
+        self._mappings = mappings
+        self._saved_seconds = _BURST_SECONDS
+        self._saved_until = 0.0
+        self._usage_bytes = 0
+        self._known: tuple[Process, ...] = ()
+        self.bpf_maps: dict[int, BpfMap] = {}
+
+    def look(
+        self, sample: Sample, occasion: Occasion, *, near_peak: bool, notable_bytes: int
+    ) -> tuple[Process, ...]:
+        """The processes, the largest first; empty where it is not worth it or no time is left.
+
+        ``notable_bytes`` is how much more than at the last look is worth another.
+        """
+        now = sample.elapsed_seconds
+        # At the gate there is no program yet.
+        if now == 0:
+            return ()
+        self._saved_seconds += (now - self._saved_until) * _SHARE
+        self._saved_seconds = min(self._saved_seconds, _BURST_SECONDS)
+        self._saved_until = now
+        refresh = occasion is Occasion.REFRESH
+        tracked = self._track and refresh
+        worth = tracked or (
+            near_peak and self._is_worth(sample.usage_bytes, occasion, notable_bytes)
+        )
+        left = self._saved_seconds - (0.0 if refresh else _BURST_SECONDS / 2)
+        if left <= 0 or not (worth or refresh):
+            return ()
+        started = time.thread_time()
+        found: tuple[Process, ...] = ()
+        if worth:
+            found = largest(self._source.members(), _MOST_PROCESSES, mappings=self._mappings)
+            self._known = found or self._known
+            if found and near_peak:
+                self._usage_bytes = sample.usage_bytes
+        # Maps may come without a rise: what is kept for each CPU is in no group's usage.
+        self._look_at_maps()
+        self._saved_seconds -= time.thread_time() - started
+        return found
+
+    def _is_worth(self, usage: int, occasion: Occasion, notable_bytes: int) -> bool:
+        before = self._usage_bytes
+        if occasion is Occasion.RISING:
+            return usage >= max(2 * before, _FROM_BYTES)
+        if occasion is Occasion.SETTLED:
+            return not before or usage >= max(before + before // 4, _FROM_BYTES)
+        return usage >= before + notable_bytes
+
+    def _look_at_maps(self) -> None:
+        known = self.bpf_maps
+        for process in self._known:
+            for one in maps_of(process.pid):
+                if one.id in known or len(known) < _MOST_MAPS:
+                    known[one.id] = max(known.get(one.id, one), one, key=_size)
+
+
+def _size(one: BpfMap) -> int:
+    return one.memlock_bytes
