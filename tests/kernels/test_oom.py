@@ -88,7 +88,7 @@ def test_a_plain_kill_is_none(cmemrun: Cmemrun) -> None:
 
 def test_no_kill(cmemrun: Cmemrun) -> None:
     run = cmemrun("true")
-    nothing = dict.fromkeys(("victims", "evidence", "tasks", "last_samples"), [])
+    nothing = {name: [] for name in ("victims", "evidence", "tasks", "last_samples")}
     assert run["oom"] == {"verdict": "none", "limit": None} | nothing
 
 
