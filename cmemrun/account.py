@@ -45,8 +45,8 @@ def begin(
         pid=pid,
         started_at=datetime.fromtimestamp(started_at, UTC),
         wall_seconds=0.0,
-        cpu_user_seconds=0.0,
-        cpu_system_seconds=0.0,
+        cpu_user_seconds=None,
+        cpu_system_seconds=None,
         exit=Exit(),
         environment=_environment(hierarchy),
         method=Method(
@@ -77,7 +77,7 @@ def close(
     sampler: Sampler,
     kernel_log: KernelLog,
     *,
-    cpu: CpuTime,
+    cpu: CpuTime | None,
     peak: int | None,
     high_water_bytes: int = 0,
     notes: Sequence[str] = (),
@@ -108,8 +108,8 @@ def close(
         told.append(_explain(sampler.failure, at_exit.elapsed_seconds))
     maps = tuple(sampler.census.bpf_maps.values())
     run = begun._replace(
-        cpu_user_seconds=cpu.user_seconds,
-        cpu_system_seconds=cpu.system_seconds,
+        cpu_user_seconds=cpu.user_seconds if cpu else None,
+        cpu_system_seconds=cpu.system_seconds if cpu else None,
         method=begun.method._replace(
             peak_source="sampled" if peak is None else "kernel",
             lower_bound=peak is None,

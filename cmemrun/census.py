@@ -15,6 +15,8 @@ __all__ = ["Census", "Occasion"]
 # a hundred on a slow one or where there are many or large processes.
 _SHARE = 0.01
 _BURST_SECONDS = 0.3
+# What somebody asked for may cost more.
+_MAPPINGS_FACTOR = 4
 
 _MOST_PROCESSES = 20
 _MOST_MAPS = 1000
@@ -41,7 +43,9 @@ class Census:
         self._source = source
         self._track = track
         self._mappings = mappings
-        self._saved_seconds = _BURST_SECONDS
+        factor = _MAPPINGS_FACTOR if mappings else 1
+        self._share, self._burst_seconds = _SHARE * factor, _BURST_SECONDS * factor
+        self._saved_seconds = self._burst_seconds
         self._saved_until = 0.0
         self._usage_bytes = 0
         self._known: tuple[Process, ...] = ()
@@ -58,15 +62,15 @@ class Census:
         # At the gate there is no program yet.
         if now == 0:
             return ()
-        self._saved_seconds += (now - self._saved_until) * _SHARE
-        self._saved_seconds = min(self._saved_seconds, _BURST_SECONDS)
+        self._saved_seconds += (now - self._saved_until) * self._share
+        self._saved_seconds = min(self._saved_seconds, self._burst_seconds)
         self._saved_until = now
         refresh = occasion is Occasion.REFRESH
         tracked = self._track and refresh
         worth = tracked or (
             near_peak and self._is_worth(sample.usage_bytes, occasion, notable_bytes)
         )
-        left = self._saved_seconds - (0.0 if refresh else _BURST_SECONDS / 2)
+        left = self._saved_seconds - (0.0 if refresh else self._burst_seconds / 2)
         if left <= 0 or not (worth or refresh):
             return ()
         started = time.thread_time()

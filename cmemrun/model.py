@@ -398,8 +398,8 @@ class Run(NamedTuple):
     pid: int | None
     started_at: "datetime"
     wall_seconds: float
-    cpu_user_seconds: float
-    cpu_system_seconds: float
+    cpu_user_seconds: float | None
+    cpu_system_seconds: float | None
     exit: Exit
     environment: Environment
     method: Method

@@ -43,7 +43,9 @@ class Settings(NamedTuple):
     ``parent``: the group to work below. ``backend`` and ``require``: see
     ``backends.choose``. ``user``: whom the program is run as, by root.
     ``track_processes``: see who is there at each refresh, and not at the peak
-    only; ``mappings``: the largest also by what they have mapped.
+    only; ``keep_processes``: and have it in the samples of the Run, not only in
+    those that observers are told; ``mappings``: the largest also by what they
+    have mapped.
     """
 
     refresh_seconds: float = 0.5
@@ -57,6 +59,7 @@ class Settings(NamedTuple):
     require: str | None = None
     user: User | None = None
     track_processes: bool = False
+    keep_processes: bool = True
     mappings: bool = False
 
 
@@ -157,6 +160,7 @@ def _attempt(
             refresh_seconds=settings.refresh_seconds,
             probe=settings.probe,
             track_processes=settings.track_processes,
+            keep_processes=settings.keep_processes,
             mappings=settings.mappings,
             listeners=[observer.sample for observer in observers],
         )

@@ -51,19 +51,21 @@ class Sampler:
         refresh_seconds: float,
         probe: Probe,
         track_processes: bool = False,
+        keep_processes: bool = True,
         mappings: bool = False,
         listeners: Sequence[Callable[[Sample], None]] = (),
     ) -> None:
         """``listeners`` are told every full sample, in our thread, and must not keep it waiting.
 
-        ``track_processes``: see who is there at each refresh; ``mappings``: and by
-        what is mapped.
+        ``track_processes``: see who is there at each refresh, and with
+        ``keep_processes`` keep that in the series, too, and not tell it only;
+        ``mappings``: and by what is mapped.
         """
         self._source = source
         self._refresh_seconds = refresh_seconds
         self._adaptive = probe == AUTO_PROBE
         self.probe_seconds = _PROBE_FASTEST_SECONDS if isinstance(probe, str) else probe
-        self._track_processes = track_processes
+        self._keep_processes = track_processes and keep_processes
         self._listeners = listeners
         self._thread = threading.Thread(target=self._run, name="cmemrun-sampler", daemon=True)
         # A lock is the cheapest thing to wait for with a time limit: held until
@@ -165,7 +167,7 @@ class Sampler:
             # had charged in advance.
             self.at_peak = self._described(sample)
         told = self._with_processes(sample, occasion)
-        self.series.add(told if self._track_processes else sample)
+        self.series.add(told if self._keep_processes else sample)
         for tell in self._listeners:
             tell(told)
 

@@ -61,13 +61,16 @@ class Foreground:
     """For the command line: takes every signal in one place, so that none can come in between.
 
     A context; inside it the watched signals are blocked, and a thread started
-    there inherits that.
+    there inherits that. ``before_stop`` and ``after_stop`` are called when we stop
+    and when somebody has continued us, for what we have in the terminal.
     """
 
     def __init__(self) -> None:
         self.interrupted = False
         self.interrupted_by_terminal = False
         self.is_relative: Callable[[int], bool] = lambda _: False
+        self.before_stop: Callable[[], None] = lambda: None
+        self.after_stop: Callable[[], None] = lambda: None
         self._mask: set[int] = set()
         self._child_ignored = False
         self._endings: set[int] = set()
@@ -141,11 +144,13 @@ class Foreground:
         """
         if _foreground_group() is None or signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL:
             return False
+        self.before_stop()
         while signal.sigtimedwait({signal.SIGCONT}, 0):
             pass
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+        self.after_stop()
         return signal.sigtimedwait({signal.SIGCONT}, 0) is not None
 
     def _take(

@@ -101,49 +101,6 @@ def test_less_than_one_percent_of_a_core_at_the_defaults() -> None:
     assert least < (0.01 if os.environ.get("CMEMRUN_TEST_LONG") else 0.02)
 
 
-@pytest.mark.slow
-def test_a_thousand_idle_processes_do_not_make_a_sample_dear() -> None:
-    """A group is one read, and not a walk over its processes."""
-    code = (
-        "import os, sys, time\n"
-        "from cmemrun.backends import choose\n"
-        "from cmemrun.backends.surrounding import Surrounding\n"
-        "from cmemrun.keeper import Keeper\n"
-        "from cmemrun.kernel.hierarchy import detect\n"
-        "import subprocess, statistics\n"
-        "def cost(group):\n"
-        "    times = []\n"
-        "    for _ in range(60):\n"
-        "        started = time.thread_time()\n"
-        "        for _ in range(20): group.read(0.0)\n"
-        "        times.append(time.thread_time() - started)\n"
-        "    return min(times)\n"
-        "with Keeper() as keeper:\n"
-        "    h = detect()\n"
-        "    group = choose(h, 0, keeper, Surrounding(h))\n"
-        "    crowd = 'i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i+1)); done; read x'\n"
-        "    shell = subprocess.Popen(['sh', '-c', 'read go; ' + crowd], stdin=subprocess.PIPE)\n"
-        "    group.attach(shell.pid)\n"
-        "    one = cost(group)\n"
-        "    shell.stdin.write(b'go\\n'); shell.stdin.flush()\n"
-        "    deadline = time.monotonic() + 120\n"
-        "    while len(group.members()) < 1001 and time.monotonic() < deadline: time.sleep(0.2)\n"
-        "    assert len(group.members()) == 1001\n"
-        # What others do on the machine makes it dearer for a while, never cheaper.
-        "    many = float('inf')\n"
-        "    for _ in range(8):\n"
-        "        time.sleep(1)\n"
-        "        many = min(many, cost(group))\n"
-        "        if many < one * 1.1: break\n"
-        "    group.close(); group.remove(); shell.wait()\n"
-        "    print(many / one)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
-    )
-    assert float(done.stdout) < 1.1
-
-
 def test_nothing_heavy_is_loaded_to_launch() -> None:
     code = "import sys; import cmemrun.commands; print(*sys.modules)"
     loaded = subprocess.run(

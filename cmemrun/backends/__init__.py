@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cmemrun.backends import v1, v2
 from cmemrun.backends.base import Group, Heir
 from cmemrun.backends.delegation import left_to_us
+from cmemrun.backends.places import find
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.backends.tree import AS_ROOT, all_refused
 from cmemrun.errors import BadInput, NoGroup, WayFailed
@@ -158,22 +159,5 @@ def _asks(way: str) -> bool:
 
 def _parent(hierarchy: Hierarchy, parent: str) -> tuple[str, str]:
     """The way that a given parent means, and its directory."""
-    hint = "name a directory like /sys/fs/cgroup/mine, or a group like /mine"
-    if not parent.startswith("/"):
-        raise BadInput(f"--parent: {parent!r} is not an absolute path", hint=hint)
-    parent = os.path.normpath(parent)
-    mount = hierarchy.mount_of(parent)
-    if mount is None:
-        memory = hierarchy.memory
-        if memory is None:
-            raise NoGroup("no cgroup hierarchy is mounted")
-        mount, parent = memory, os.path.normpath(f"{memory.point}/{parent}")
-    if not os.path.isdir(parent):
-        raise BadInput(f"--parent: there is no group {parent!r}", hint=hint)
-    if mount.version == 2:
-        return "v2", parent
-    if "memory" in mount.controllers:
-        return "v1", parent
-    raise BadInput(
-        f"--parent: {parent!r} is in a hierarchy without the memory controller", hint=hint
-    )
+    mount, directory = find(hierarchy, "--parent", parent)
+    return f"v{mount.version}", directory

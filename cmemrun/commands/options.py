@@ -230,6 +230,15 @@ class RunOptions(NamedTuple):
             metavar="FILE",
         ),
     ]
+    live: Annotated[
+        bool,
+        Option(
+            ("--live",),
+            "Show usage, its parts and the largest processes while it runs, in a terminal.",
+            "Output",
+            default=False,
+        ),
+    ]
     quiet: Annotated[bool, Option(("--quiet", "-q"), "No report.", "Output", default=False)]
     debug: Annotated[
         bool, Option(("--debug",), "Log what is tried, on standard error.", "Output", default=False)

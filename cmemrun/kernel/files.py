@@ -58,10 +58,10 @@ class ControlFile:
 
     __slots__ = ("fd", "path")
 
-    def __init__(self, path: str) -> None:
-        """Open ``path`` for reading; ``OSError`` where it cannot be."""
+    def __init__(self, path: str, flags: int = os.O_RDONLY) -> None:
+        """Open ``path`` to be read; ``OSError`` where it cannot be."""
         self.path = path
-        self.fd = os.open(path, os.O_RDONLY)
+        self.fd = os.open(path, flags)
 
     @classmethod
     def offered(cls, path: str) -> "ControlFile | None":

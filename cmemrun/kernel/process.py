@@ -12,6 +12,7 @@ __all__ = [
     "descendants",
     "describe",
     "has_executed",
+    "identify",
     "is_alive",
     "largest",
     "mappings_of",
@@ -67,6 +68,12 @@ def descendants(pid: int) -> set[Identity]:
         return set()
     found = ((child.pid, _state_and_start(child.pid)) for child in children)
     return {Identity(child, stat[1]) for child, stat in found if stat}
+
+
+def identify(pid: int) -> Identity | None:
+    """The process that has this number now; ``None`` where there is none."""
+    stat = _state_and_start(pid)
+    return Identity(pid, stat[1]) if stat else None
 
 
 def is_alive(process: Identity) -> bool:

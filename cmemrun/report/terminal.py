@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Iterator
 
-from cmemrun.model import Budget, Run, Sample, Unlimited
+from cmemrun.model import Budget, Mappings, Run, Sample, Unlimited
 from cmemrun.report.text import command_line, printable
 from cmemrun.units import format_duration, format_size
 
@@ -27,6 +27,7 @@ _ROWS = (
 # From this share of the peak on something inside it is named.
 _WORTH_SHARE = 0.01
 _MOST_PROCESSES = 8
+_MOST_TASKS = 5
 _COMMAND_WIDTH = 60
 
 _INSIDE = {
@@ -42,6 +43,14 @@ _INSIDE = {
     "vmalloc_bytes": "vmalloc",
     "slab_reclaimable_bytes": "reclaimable slab",
     "slab_unreclaimable_bytes": "unreclaimable slab",
+}
+
+_PAGING = {
+    "pgmajfault": "major faults",
+    "workingset_refault_anon": "refaults of anon",
+    "workingset_refault_file": "refaults of files",
+    "pswpin": "pages swapped in",
+    "pswpout": "pages swapped out",
 }
 
 _VERDICTS = {
@@ -80,7 +89,7 @@ class _Report:
 
     def lines(self) -> Iterator[str]:
         run = self.run
-        yield self._row("cmemrun", self._bold(command_line(run.command)))
+        yield self._row("cmemrun", self._bold(self._subject()))
         if run.user is not None:
             yield self._row("", f"as {printable(run.user)}")
         yield self._row("", self._outcome())
@@ -99,10 +108,13 @@ class _Report:
         yield ""
         yield from self._table()
         yield from self._inside()
+        yield from self._maps()
         yield ""
         yield from self._processes()
         yield from self._kills()
         yield self._row("stalled", self._stalled())
+        if paged := self._paging():
+            yield self._row("paging", paged)
         yield self._row("limit", ", ".join(filter(None, (self._limit(), self._events()))))
         for straggler in run.stragglers:
             name = command_line(straggler.command) or printable(straggler.name or "?")
@@ -112,29 +124,31 @@ class _Report:
         for note in run.method.notes:
             yield self._row("note", printable(note))
 
+    def _subject(self) -> str:
+        run = self.run
+        if run.command or not run.method.attached:
+            return command_line(run.command)
+        return printable(run.method.group)
+
     def _outcome(self) -> str:
         run = self.run
         return (
-            f"{self._exit()} after {format_duration(run.wall_seconds)}, CPU"
-            f" {format_duration(run.cpu_user_seconds)} user,"
-            f" {format_duration(run.cpu_system_seconds)} system"
+            f"{self._exit()} {format_duration(run.wall_seconds)}, CPU"
+            f" {_duration(run.cpu_user_seconds)} user,"
+            f" {_duration(run.cpu_system_seconds)} system"
         )
 
     def _exit(self) -> str:
         end = self.run.exit
         if end.status is None:
-            return "watched" if self.run.method.attached else "recorded"
+            return "watched for" if self.run.method.attached else "seen for"
         if end.timed_out:
-            return self._mark("ended by the time limit (status 124)", good=False)
-        if end.signal is not None:
-            return self._mark(
-                f"ended by {_signal_name(end.signal)} (status {end.status})", good=False
-            )
-        return (
-            self._mark(f"exit {end.code}", good=True)
-            if end.succeeded
-            else self._mark(f"exit {end.code}", good=False)
-        )
+            told = "ended by the time limit (status 124)"
+        elif end.signal is not None:
+            told = f"ended by {_signal_name(end.signal)} (status {end.status})"
+        else:
+            told = f"exit {end.code}"
+        return f"{self._mark(told, good=end.succeeded)} after"
 
     def _peak_source(self) -> str:
         method = self.run.method
@@ -157,13 +171,20 @@ class _Report:
             "kernel_bytes": run.peaks.kernel_bytes,
             "swap_bytes": run.peaks.swap_bytes,
         }
-        yield self._cells("", "at peak", "at exit", "highest", dim=True)
+        moments = {
+            "usage_bytes": run.at_peak,
+            "working_set_bytes": run.at_peak_working_set,
+            "anon_bytes": run.at_peak_anon,
+        }
+        yield self._cells("", "at peak", "at exit", "highest", "seen at", dim=True)
         for label, name in _ROWS:
+            moment = moments.get(name)
             yield self._cells(
                 label,
                 _value(run.at_peak, name),
                 _value(run.at_exit, name),
                 _size(highest[name]),
+                format_duration(moment.elapsed_seconds) if moment else "",
             )
 
     def _inside(self) -> Iterator[str]:
@@ -181,6 +202,28 @@ class _Report:
             told = ", ".join(f"{label} {format_size(size)}" for label, size in worth.items())
             yield self._row("inside", told)
 
+    def _maps(self) -> Iterator[str]:
+        """eBPF maps, which are kernel memory, and in part in nobody's numbers."""
+        maps = self.run.bpf_maps
+        if not maps:
+            return
+        total = sum(one.memlock_bytes for one in maps)
+        outside = sum(one.per_cpu_bytes for one in maps)
+        told = f"{len(maps)} held open, {format_size(total)}"
+        if not self.run.bpf_maps_charged:
+            told += ": this kernel charges them to no group"
+        elif outside:
+            told += f": of it {format_size(outside)} for each CPU, charged to no group"
+        else:
+            told += ": in kernel, as far as the group made them"
+        yield self._row("eBPF maps", told)
+
+    def _paging(self) -> str:
+        counts = self.run.paging._asdict()
+        return ", ".join(
+            f"{label} {counts[name]}" for name, label in _PAGING.items() if counts[name]
+        )
+
     def _processes(self) -> Iterator[str]:
         peak = self.run.at_peak
         if not peak.processes or peak.processes_elapsed_seconds is None:
@@ -191,6 +234,8 @@ class _Report:
             sizes = (process.pss_bytes, process.uss_bytes, process.rss_bytes)
             line = command_line(process.command, _COMMAND_WIDTH) or printable(process.name)
             yield f"{self._cells(str(process.pid), *map(_size, sizes))}   {line}"
+            if process.mappings:
+                yield self._row("", self._dim(f"{'':4}{_mapped(process.mappings)}"))
         if len(peak.processes) > _MOST_PROCESSES:
             yield self._row("", f"and {len(peak.processes) - _MOST_PROCESSES} smaller ones")
         yield ""
@@ -206,11 +251,24 @@ class _Report:
         yield self._row("OOM", self._mark(f"{verdict}{limit}", good=False))
         for text in oom.evidence:
             yield self._row("", printable(text))
+        if oom.tasks:
+            tasks = [
+                f"{printable(task.name)} ({task.pid}) {format_size(task.rss_bytes)}"
+                for task in oom.tasks[:_MOST_TASKS]
+            ]
+            more = len(oom.tasks) - len(tasks)
+            yield self._row("", "chosen from: " + ", ".join(tasks) + (f", +{more}" * bool(more)))
+        if oom.last_samples:
+            seen = [
+                f"{format_size(sample.usage_bytes)} at {format_duration(sample.elapsed_seconds)}"
+                for sample in oom.last_samples
+            ]
+            yield self._row("", f"usage before it: {', '.join(seen)}")
 
     def _stalled(self) -> str:
         pressure = self.run.pressure
         if pressure is None:
-            return "not counted here: the kernel's pressure (PSI) is of v2 groups, unless psi=0"
+            return "not offered here: the kernel has pressure (PSI) of v2 groups, unless psi=0"
         full = pressure.full_seconds
         told = f"{format_duration(pressure.some_seconds)} waiting for memory"
         return told if full is None else f"{told}, {format_duration(full)} of it all at once"
@@ -266,12 +324,21 @@ class _Report:
         return f"{code}{text}{_PLAIN}" if self.colour else text
 
 
+def _mapped(mappings: Mappings) -> str:
+    sizes = {name.removesuffix("_bytes"): size for name, size in mappings._asdict().items()}
+    return ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items() if size)
+
+
 def _value(sample: Sample, name: str) -> str:
     return _size(getattr(sample, name))
 
 
 def _size(size_bytes: int | None) -> str:
     return "n/a" if size_bytes is None else format_size(size_bytes)
+
+
+def _duration(seconds: float | None) -> str:
+    return "n/a" if seconds is None else format_duration(seconds)
 
 
 def _signal_name(number: int) -> str:

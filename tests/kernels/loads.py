@@ -10,6 +10,7 @@ spike MIB MILLISECONDS      anonymous memory held that long, then the end
 daemon                      a detached child that would live for ever
 chain                       each process makes the next and ends
 crowd PROCESSES             processes that make short-lived ones without end
+maps MIB [SECONDS]          an eBPF array, and a smaller one with values for each CPU
 nested MIB                  a group of its own inside ours, with a child in it
 """
 
@@ -124,6 +125,28 @@ def crowd(processes):
                     os._exit(0)
                 os.waitpid(-1, 0)
     time.sleep(0.2)
+
+
+def maps(mib, seconds=HOLD):
+    import contextlib
+    import ctypes
+    import platform
+    import resource
+    import struct
+
+    # Before Linux 5.11 maps count against this limit, for root as well.
+    with contextlib.suppress(ValueError):
+        resource.setrlimit(
+            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
+    number = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+    libc = ctypes.CDLL(None, use_errno=True)
+    for kind, entries in ((2, int(mib) * 1024), (6, 1024)):  # BPF_MAP_TYPE_ARRAY, _PERCPU_ARRAY
+        # union bpf_attr: map_type, key_size, value_size, max_entries, map_flags, …
+        attributes = ctypes.create_string_buffer(struct.pack("5I", kind, 4, 1024, entries, 0), 72)
+        if libc.syscall(number, 0, attributes, 72) < 0:  # BPF_MAP_CREATE
+            raise OSError(ctypes.get_errno(), "bpf")
+    time.sleep(float(seconds))
 
 
 def nested(mib):

@@ -1,0 +1,97 @@
+"""``watch``: sample a group that others made and use, and make a Run of what was seen."""
+
+import contextlib
+import math
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cmemrun import account
+from cmemrun.backends.attached import Attached
+from cmemrun.errors import NoGroup
+from cmemrun.kernel.hierarchy import Hierarchy
+from cmemrun.kernel.kmsg import KernelLog
+from cmemrun.kernel.process import identify, is_alive
+from cmemrun.model import Run
+from cmemrun.runner import Observer
+from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
+from cmemrun.signals import Waiter
+
+__all__ = ["WatchSettings", "watch"]
+
+_LOOK_SECONDS = 0.1
+
+
+class WatchSettings(NamedTuple):
+    """How to watch; see ``runner.Settings``. ``seconds``: for how long at most."""
+
+    refresh_seconds: float = 0.5
+    probe: Probe = AUTO_PROBE
+    seconds: float | None = None
+    track_processes: bool = False
+    mappings: bool = False
+
+
+def watch(
+    source: Attached,
+    hierarchy: Hierarchy,
+    settings: WatchSettings,
+    waiter: Waiter,
+    *,
+    pid: int | None = None,
+    command: Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+) -> Run:
+    """Watch a group until it is empty or gone, its process ``pid`` has ended, or time is over.
+
+    Or until somebody asks to end (``waiter.interrupted``). ``command`` is what to
+    call it. Raises ``NoGroup`` where there is nobody in it.
+    """
+    process = identify(pid) if pid is not None else None
+    if not source.members():
+        raise NoGroup(f"there is no process in {source.where}", hint="start it, then attach")
+    with contextlib.ExitStack() as stack:
+        kernel_log = KernelLog()
+        stack.callback(kernel_log.close)
+        stack.callback(source.close)
+        sampler = Sampler(
+            source,
+            refresh_seconds=settings.refresh_seconds,
+            probe=settings.probe,
+            track_processes=settings.track_processes,
+            mappings=settings.mappings,
+            listeners=[observer.sample for observer in observers],
+        )
+        stack.callback(sampler.stop)
+        begun = account.begin(
+            source,
+            hierarchy,
+            command=command,
+            user=None,
+            pid=pid,
+            limits=source.limits(),
+            started_at=time.time(),
+            refresh_seconds=settings.refresh_seconds,
+            attached=True,
+        )
+        for observer in observers:
+            observer.begin(begun)
+        sampler.start()
+        started = time.monotonic()
+        deadline = math.inf if settings.seconds is None else started + settings.seconds
+        while not waiter.interrupted and sampler.failure is None:
+            left = deadline - time.monotonic()
+            if left <= 0 or (process and not is_alive(process)) or not source.members():
+                break
+            waiter.pause(min(left, _LOOK_SECONDS))
+        wall_seconds = time.monotonic() - started
+        sampler.stop()
+        sampler.final()
+        return account.close(
+            begun._replace(wall_seconds=wall_seconds),
+            source,
+            sampler,
+            kernel_log,
+            cpu=source.cpu_time(),
+            peak=account.kernel_peak(source),
+        )
