@@ -48,8 +48,11 @@ def watch(
     call it. Raises ``NoGroup`` where there is nobody in it.
     """
     process = identify(pid) if pid is not None else None
-    if not source.members():
+    members = source.members()
+    if not members:
         raise NoGroup(f"there is no process in {source.where}", hint="start it, then attach")
+    if pid is not None and len(members) > 1:
+        source.notes.append(f"the numbers are of the whole group: {len(members)} processes")
     with contextlib.ExitStack() as stack:
         kernel_log = KernelLog()
         stack.callback(kernel_log.close)

@@ -15,7 +15,7 @@ from cmemrun import __version__
 from cmemrun.commands import VERBS
 from cmemrun.commands.arguments import kind_of
 from cmemrun.commands.console import say
-from cmemrun.commands.options import RunOptions
+from cmemrun.commands.options import AttachOptions, RunOptions
 from cmemrun.commands.run import run
 from cmemrun.errors import BadInput, CmemrunError
 
@@ -113,52 +113,55 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
     )
 
 
-def _run(command: list[str], version: bool, **options: Any) -> int:
-    del version
-    return run(command, RunOptions(**options))
+def _command(function: Callable[..., int], fields: Any, *first: inspect.Parameter) -> Any:
+    """A function as typer reads a command line off it: by its signature."""
+
+    def call(**given: Any) -> int:
+        given.pop("version", None)
+        taken = [given.pop(parameter.name) for parameter in first if parameter.name in given]
+        return function(*taken, fields(**given))
+
+    call.__doc__ = function.__doc__
+    options = [_parameter(name, kind) for name, kind in fields.__annotations__.items()]
+    call.__signature__ = inspect.Signature([*first, *options])  # type: ignore[attr-defined]
+    return call
 
 
-# Typer reads a command line off a function's signature.
-_run.__doc__ = run.__doc__
-_run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [
-        inspect.Parameter(
-            "command",
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            annotation=list[str],
-            default=typer.Argument(
-                ...,
-                metavar="PROGRAM [ARG]...",
-                help="What to run, with its own arguments.",
-                show_default=False,
-            ),
-        ),
-        *(_parameter(name, annotation) for name, annotation in RunOptions.__annotations__.items()),
-        inspect.Parameter(
-            "version",
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=bool,
-            default=typer.Option(
-                False,
-                "--version",
-                rich_help_panel="Output",
-                callback=_show_version,
-                is_eager=True,
-                help="Show the version and exit.",
-                show_default=False,
-            ),
-        ),
-    ]
+_PROGRAM = inspect.Parameter(
+    "command",
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    annotation=list[str],
+    default=typer.Argument(
+        ...,
+        metavar="PROGRAM [ARG]...",
+        help="What to run, with its own arguments.",
+        show_default=False,
+    ),
 )
+_VERSION = inspect.Parameter(
+    "version",
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    annotation=bool,
+    default=typer.Option(
+        False,
+        "--version",
+        rich_help_panel="Output",
+        callback=_show_version,
+        is_eager=True,
+        help="Show the version and exit.",
+        show_default=False,
+    ),
+)
+_HELP = {"help_option_names": ["-h", "--help"]}
 
-app.command(
-    "run",
-    # What follows the program's name is the program's.
-    context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
-)(_run)
 for verb in VERBS:
-    if verb != "run":
-        module = importlib.import_module(f"cmemrun.commands.{verb}")
-        app.command(verb, context_settings={"help_option_names": ["-h", "--help"]})(
-            getattr(module, verb)
-        )
+    if verb == "run":
+        # What follows the program's name is the program's.
+        settings = _HELP | {"allow_interspersed_args": False}
+        app.command(verb, context_settings=settings)(_command(run, RunOptions, _PROGRAM, _VERSION))
+        continue
+    module = importlib.import_module(f"cmemrun.commands.{verb}")
+    function = getattr(module, verb)
+    if verb == "attach":
+        function = _command(function, AttachOptions)
+    app.command(verb, context_settings=_HELP)(function)

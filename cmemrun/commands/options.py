@@ -9,7 +9,7 @@ from cmemrun.errors import BadInput
 from cmemrun.identity import User, find_user
 from cmemrun.sampler import AUTO_PROBE, Probe
 
-__all__ = ["Backend", "Linger", "Require", "RunOptions"]
+__all__ = ["AttachOptions", "Backend", "Linger", "Require", "RunOptions"]
 
 
 class Linger(Enum):
@@ -62,31 +62,90 @@ def _positive_size(text: str) -> int:
     return size
 
 
-class RunOptions(NamedTuple):
-    """What was asked for, and on the command line the only declaration of it."""
+def _pid(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise BadInput(f"{text!r} is no process", hint="give its number, as ps has it")
+    return int(text)
 
-    refresh: Annotated[
-        float,
-        Option(
-            ("--refresh",),
-            "Time between two full samples: 400ms, 1.5s, 1m30s.",
-            "Measuring",
-            metavar="DURATION",
-            default="500ms",
-            parse=_refresh,
-        ),
-    ]
-    probe: Annotated[
-        Probe,
-        Option(
-            ("--probe",),
-            "Time between two looks at usage alone, so that no short peak is missed.",
-            "Measuring",
-            metavar="auto|off|DURATION",
-            default="auto",
-            parse=_probe,
-        ),
-    ]
+
+Refresh = Annotated[
+    float,
+    Option(
+        ("--refresh",),
+        "Time between two full samples: 400ms, 1.5s, 1m30s.",
+        "Measuring",
+        metavar="DURATION",
+        default="500ms",
+        parse=_refresh,
+    ),
+]
+ProbeInterval = Annotated[
+    Probe,
+    Option(
+        ("--probe",),
+        "Time between two looks at usage alone, so that no short peak is missed.",
+        "Measuring",
+        metavar="auto|off|DURATION",
+        default="auto",
+        parse=_probe,
+    ),
+]
+Processes = Annotated[
+    bool,
+    Option(
+        ("--processes",),
+        "See who is in the group at each refresh, for lines of each in a plot.",
+        "Measuring",
+        default=False,
+    ),
+]
+Smaps = Annotated[
+    bool,
+    Option(
+        ("--smaps",),
+        "Split the largest processes by heap, stack, libraries, files (slower).",
+        "Measuring",
+        default=False,
+    ),
+]
+ReportFile = Annotated[
+    str | None,
+    Option(
+        ("-o", "--output"),
+        "Write the report there, - for standard output.  [default: standard error]",
+        "Output",
+        metavar="FILE",
+    ),
+]
+JsonFile = Annotated[
+    str | None,
+    Option(
+        ("--json",),
+        "Write everything measured as JSON, - for standard output.",
+        "Output",
+        metavar="FILE",
+    ),
+]
+RecordFile = Annotated[
+    str | None,
+    Option(
+        ("--record",),
+        "Append every sample as it comes, as JSON lines that outlive a crash.",
+        "Output",
+        metavar="FILE",
+    ),
+]
+Quiet = Annotated[bool, Option(("--quiet", "-q"), "No report.", "Output", default=False)]
+Debug = Annotated[
+    bool, Option(("--debug",), "Log what is tried, on standard error.", "Output", default=False)
+]
+
+
+class RunOptions(NamedTuple):
+    """What ``run`` was asked for, and on the command line the only declaration of it."""
+
+    refresh: Refresh
+    probe: ProbeInterval
     parent: Annotated[
         str | None,
         Option(
@@ -123,26 +182,8 @@ class RunOptions(NamedTuple):
             parse=find_user,
         ),
     ]
-    processes: Annotated[
-        bool,
-        Option(
-            ("--processes",),
-            "See who is in the group at each refresh, for lines of each in a plot.",
-            "Measuring",
-            default=False,
-            negative="--no-processes",
-        ),
-    ]
-    smaps: Annotated[
-        bool,
-        Option(
-            ("--smaps",),
-            "Split the largest processes by heap, stack, libraries, files (slower).",
-            "Measuring",
-            default=False,
-            negative="--no-smaps",
-        ),
-    ]
+    processes: Processes
+    smaps: Smaps
     limit: Annotated[
         int | None,
         Option(
@@ -203,33 +244,9 @@ class RunOptions(NamedTuple):
             default="end",
         ),
     ]
-    output: Annotated[
-        str | None,
-        Option(
-            ("-o", "--output"),
-            "Write the report there, - for standard output.  [default: standard error]",
-            "Output",
-            metavar="FILE",
-        ),
-    ]
-    json: Annotated[
-        str | None,
-        Option(
-            ("--json",),
-            "Write everything measured as JSON, - for standard output.",
-            "Output",
-            metavar="FILE",
-        ),
-    ]
-    record: Annotated[
-        str | None,
-        Option(
-            ("--record",),
-            "Append every sample as it comes, as JSON lines that outlive a crash.",
-            "Output",
-            metavar="FILE",
-        ),
-    ]
+    output: ReportFile
+    json: JsonFile
+    record: RecordFile
     live: Annotated[
         bool,
         Option(
@@ -239,7 +256,54 @@ class RunOptions(NamedTuple):
             default=False,
         ),
     ]
-    quiet: Annotated[bool, Option(("--quiet", "-q"), "No report.", "Output", default=False)]
-    debug: Annotated[
-        bool, Option(("--debug",), "Log what is tried, on standard error.", "Output", default=False)
+    quiet: Quiet
+    debug: Debug
+
+
+class AttachOptions(NamedTuple):
+    """What ``attach`` was asked for, likewise."""
+
+    pid: Annotated[
+        int | None,
+        Option(
+            ("--pid",), "The group that this process is in.", "Group", metavar="PID", parse=_pid
+        ),
     ]
+    cgroup: Annotated[
+        str | None,
+        Option(
+            ("--cgroup",),
+            "This group: /sys/fs/cgroup/system.slice/nginx.service, or /system.slice/….",
+            "Group",
+            metavar="PATH",
+        ),
+    ]
+    container: Annotated[
+        str | None,
+        Option(
+            ("--container",),
+            "The group of the container with this ID, or its first digits.",
+            "Group",
+            metavar="ID",
+        ),
+    ]
+    seconds: Annotated[
+        float | None,
+        Option(
+            ("--for",), "Watch no longer than this.", "Time", metavar="DURATION", parse=_refresh
+        ),
+    ]
+    refresh: Refresh
+    probe: ProbeInterval
+    processes: Processes
+    smaps: Smaps
+    output: ReportFile
+    json: JsonFile
+    record: RecordFile
+    quiet: Quiet
+    debug: Debug
+
+    @property
+    def user(self) -> User | None:
+        """Outputs are the caller's."""
+        return None

@@ -1,30 +1,19 @@
 """``cmemrun [run] [OPTIONS] [--] PROGRAM [ARG]...``: measure one program."""
 
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
 
 from cmemrun import units
-from cmemrun.commands.console import colour, log_everything, say, show
+from cmemrun.commands.console import log_everything
 from cmemrun.commands.options import Linger, RunOptions
-from cmemrun.errors import BadInput, CmemrunError
-from cmemrun.identity import acting_as
+from cmemrun.commands.publication import Publication, open_publication
 from cmemrun.launcher import original_environment
-from cmemrun.model import Limits, Run
+from cmemrun.model import Limits
 from cmemrun.runner import Settings, measure
 from cmemrun.signals import Foreground, end_interrupted
 
-if TYPE_CHECKING:
-    from cmemrun.commands.output import Output
-    from cmemrun.commands.recorder import Recorder
-
 __all__ = ["run"]
-
-_BUDGET_BROKEN = 123
 
 
 def run(command: list[str], options: RunOptions) -> int:
@@ -39,31 +28,17 @@ def run(command: list[str], options: RunOptions) -> int:
       cmemrun ./myapp --flag
       cmemrun --refresh 100ms --json run.json -- make -j2
       cmemrun --limit 512Mi --max-peak 400Mi -- python3 job.py
+
+    Other verbs, each with --help: attach, doctor, plot, report.
     """
     if options.debug:
         log_everything()
 
-    with contextlib.ExitStack() as stack:
-        # First, as it makes its file: what names the same one is then seen to.
-        recorder = _recorder(options)
-        if recorder:
-            stack.callback(recorder.close)
-        document, report = _outputs(options)
-        _refuse_shared(
-            ("--json", options.json, document),
-            ("--output", options.output, report),
-            ("--record", options.record, recorder),
-        )
-        return _measure(command, options, document, report, recorder)
+    with open_publication(options) as publication:
+        return _measure(command, options, publication)
 
 
-def _measure(
-    command: list[str],
-    options: RunOptions,
-    document: "Output | None",
-    report: "Output | None",
-    recorder: "Recorder | None",
-) -> int:
+def _measure(command: list[str], options: RunOptions, publication: Publication) -> int:
     settings = Settings(
         refresh_seconds=options.refresh,
         probe=options.probe,
@@ -86,14 +61,14 @@ def _measure(
             settings,
             waiter=waiter,
             environment=original_environment(),
-            meanwhile=lambda: _load_what_comes_later(document=document is not None),
-            observers=[recorder] if recorder else [],
+            meanwhile=lambda: _load_what_comes_later(document=publication.has_document),
+            observers=publication.observers,
         )
     if options.max_peak is not None:
         from cmemrun.analysis.budget import judge_peak
 
         measured = measured._replace(budgets=(judge_peak(measured, options.max_peak),))
-    status = _publish(measured, document, report, recorder, options)
+    status = publication.publish(measured)
     # Whoever presses Ctrl-C in a loop of a shell means the loop; the shell ends
     # it when it sees us end by the signal, which to it has the same status.
     # Without a shell (we lead the session) nobody looks.
@@ -106,42 +81,6 @@ def _measure(
     return status
 
 
-def _refuse_shared(*outputs: "tuple[str, str | None, Output | Recorder | None]") -> None:
-    """Raise ``BadInput`` where two of these options name the same file."""
-    owners: dict[object, tuple[str, str | None]] = {}
-    for option, path, output in outputs:
-        if output is not None and output.identity is not None:
-            owner, named = owners.setdefault(output.identity, (option, path))
-            if owner != option:
-                raise BadInput(
-                    f"{owner} and {option} both name {named!r}", hint="give each a file of its own"
-                )
-
-
-def _outputs(options: RunOptions) -> "tuple[Output | None, Output | None]":
-    """What the document and the report go to, tried with the rights of their owner."""
-    if options.json is None and options.output is None:
-        return None, None
-    # Not as that user, who may not be able to read where we are installed.
-    from cmemrun.commands.output import open_output
-
-    with acting_as(options.user):
-        return (
-            open_output("--json", options.json) if options.json is not None else None,
-            open_output("--output", options.output) if options.output is not None else None,
-        )
-
-
-def _recorder(options: RunOptions) -> "Recorder | None":
-    if options.record is None:
-        return None
-    from cmemrun.commands.output import open_stream
-    from cmemrun.commands.recorder import Recorder
-
-    with acting_as(options.user):
-        return Recorder(open_stream("--record", options.record))
-
-
 def _load_what_comes_later(*, document: bool) -> None:
     import datetime  # noqa: F401 (for the Run)
 
@@ -150,38 +89,3 @@ def _load_what_comes_later(*, document: bool) -> None:
     units.format_size(2**20)
     if document:
         import cmemrun.report.document  # noqa: F401
-
-
-def _publish(
-    run: Run,
-    document: "Output | None",
-    report: "Output | None",
-    recorder: "Recorder | None",
-    options: RunOptions,
-) -> int:
-    """Write what was asked for, the document first; one that fails takes no other with it."""
-    from cmemrun.report import terminal
-
-    status = run.exit.status or 0
-    writes: list[Callable[[], None]] = []
-    if document:
-        from cmemrun.report.document import render as render_document
-
-        writes.append(partial(document.write, render_document(run)))
-    if recorder:
-        writes.append(partial(recorder.end, run))
-    if report:
-        writes.append(partial(report.write, terminal.render(run, colour=False)))
-    for write in writes:
-        try:
-            with acting_as(options.user):
-                write()
-        except CmemrunError as error:
-            say(error.message, hint=error.hint)
-            status = status or error.exit_status
-    if not report and not options.quiet:
-        show(terminal.render(run, colour=colour()))
-    broken = [budget for budget in run.budgets if not budget.passed]
-    for budget in broken:
-        say(terminal.budget_line(budget))
-    return status or (_BUDGET_BROKEN if broken else 0)
