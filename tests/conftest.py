@@ -105,14 +105,23 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def cmemrun(tmp_path: Path) -> Cmemrun:
-    """Run the installed command; by default with ``--json`` into a file that is read back."""
+    """Run the installed command; by default with ``--json`` into a file that is read back.
 
-    def run(*arguments: str, document: bool = True, seconds: float = 120, **more: Any) -> Result:
+    ``verb``: the first argument is a verb, which comes before every option.
+    """
+
+    def run(
+        *arguments: str,
+        document: bool = True,
+        verb: bool = False,
+        seconds: float = 120,
+        **more: Any,
+    ) -> Result:
         path = tmp_path / "run.json"
         path.unlink(missing_ok=True)
         asked = ["--json", str(path)] if document else []
         done = subprocess.run(
-            [CMEMRUN, *asked, *arguments],
+            [CMEMRUN, *arguments[:verb], *asked, *arguments[verb:]],
             capture_output=True,
             text=True,
             timeout=seconds,

@@ -1,0 +1,171 @@
+"""Samples that are written as they come, and read back whatever happened."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmemrun.errors import BadInput
+from cmemrun.report import record, series_csv, terminal
+from tests.conftest import CMEMRUN, Cmemrun
+from tests.report.test_report import RUN, SAMPLE
+
+MIB = 2**20
+LINES = [
+    line.encode()
+    for line in (
+        record.first_line(RUN),
+        *(
+            record.sample_line(SAMPLE._replace(elapsed_seconds=when, usage_bytes=when * MIB))
+            for when in (1, 2, 90, 4)
+        ),
+        record.last_line(RUN),
+    )
+]
+
+
+def report(path: Path, *options: str) -> str:
+    return subprocess.run(
+        [CMEMRUN, "report", *options, str(path)], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_whole_one_says_what_the_document_says(cmemrun: Cmemrun, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    program = ["python3", "-c", "x = bytearray(30 << 20); import time; time.sleep(0.5)"]
+    run = cmemrun("--record", str(path), "--refresh", "50ms", "--max-peak", "1Mi", "--", *program)
+    assert run.status == 123
+    assert report(path) == run.stderr.rpartition("cmemrun: ")[0]
+    told = json.loads(report(path, "--format", "json"))
+    # It also knows who was there whenever somebody looked.
+    for sample in told["samples"]:
+        sample.pop("processes", None), sample.pop("processes_elapsed_seconds", None)
+    assert told == run.document
+
+
+def test_a_crash_loses_one_refresh_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    program = ["python3", "-c", "x = bytearray(30 << 20); import time; time.sleep(30)"]
+    options = ["--record", str(path), "--refresh", "200ms", "-q", "--"]
+    with subprocess.Popen([CMEMRUN, *options, *program]) as run:
+        time.sleep(2.0)
+        lived = time.monotonic()
+        run.send_signal(signal.SIGKILL)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) >= 8
+    read = record.read(lines)
+    # Started up to a second after us.
+    assert read.at_exit.elapsed_seconds >= 0.8 and lived
+    times = [sample.elapsed_seconds for sample in read.samples]
+    assert max(later - before for before, later in pairwise(times)) < 0.5
+    assert read.peak_bytes >= 30 * MIB and read.method.lower_bound
+    assert read.exit.status is None
+    assert read.at_peak.processes
+    told = report(path)
+    assert "seen for" in told and "without the run's end" in told
+    path.write_bytes(b"".join(lines)[:-7])
+    assert "without the run's end" in report(path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, sum(map(len, LINES))), st.binary(max_size=20))
+def test_torn_anywhere(length: int, noise: bytes) -> None:
+    torn = b"".join(LINES)[:length] + noise
+    try:
+        run = record.read(torn.splitlines(keepends=True))
+    except BadInput:
+        assert length < len(LINES[0])
+        return
+    whole = [line for line in LINES[1:5] if line in torn]
+    assert len(run.samples) >= len(whole)
+    assert terminal.render(run, colour=False)
+
+
+def test_what_was_seen_of_a_torn_one() -> None:
+    run = record.read(LINES[:5])
+    assert (run.peak_bytes, run.wall_seconds) == (90 * MIB, 4.0)
+    assert run.at_peak.elapsed_seconds == 90
+    assert record.read(LINES)._replace(samples=()) == RUN._replace(samples=())
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b'{"sample":{}}\n', b'{"begun":{}}\n', b"[" * 9999])
+def test_what_is_none_is_refused(text: bytes) -> None:
+    with pytest.raises(BadInput):
+        record.read(text.splitlines(keepends=True))
+
+
+def test_many_samples_take_bounded_memory() -> None:
+    def lines() -> Iterator[bytes]:
+        yield LINES[0]
+        for number in range(100_000):
+            sample = SAMPLE._replace(elapsed_seconds=number / 10, usage_bytes=number)
+            yield record.sample_line(sample).encode()
+
+    assert len(record.read(lines()).samples) <= 2100
+
+
+def test_csv_has_a_line_for_each_sample(cmemrun: Cmemrun, tmp_path: Path) -> None:
+    path = tmp_path / "saved.json"
+    run = cmemrun("--refresh", "50ms", "--processes", "--", "sleep", "0.3")
+    path.write_text(json.dumps(run.document))
+    rows = list(csv.DictReader(io.StringIO(report(path, "--format", "csv"))))
+    assert [int(row["usage_bytes"]) for row in rows] == [
+        sample["usage_bytes"] for sample in run["samples"]
+    ]
+    for name in ("elapsed_seconds", "anon_bytes", "oom_kill", "pressure_some_seconds"):
+        assert name in rows[0]
+    assert "processes" not in rows[0]
+    assert series_csv.render(RUN._replace(samples=())) == ""
+
+
+def test_a_disk_that_is_full_and_a_pipe_that_is_closed(cmemrun: Cmemrun) -> None:
+    run = cmemrun("--record", "/dev/full", "-q", "sleep", "0.2")
+    assert run.status == 125 and "--record: writing ended" in run.stderr
+    assert run["exit"]["status"] == 0
+    reading, writing = os.pipe()
+    os.close(reading)
+    run = cmemrun("--record", f"/dev/fd/{writing}", "-q", "sleep", "0.2", pass_fds=[writing])
+    os.close(writing)
+    assert run.status == 125 and "Broken pipe" in run.stderr
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    started = time.monotonic()
+    run = subprocess.Popen(
+        [CMEMRUN, "--record", f"/dev/fd/{writing}", "--refresh", "1ms", "-q", "sleep", "1"],
+        pass_fds=[writing],
+    )
+    os.close(writing)
+    time.sleep(2.5)
+    # The program has ended long ago; only the rest of the record waits to be read.
+    told = b""
+    while part := os.read(reading, 65536):
+        told += part
+    assert run.wait() == 0
+    os.close(reading)
+    read = record.read(told.splitlines(keepends=True))
+    assert 0.9 <= read.wall_seconds <= 1.5 and time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("path", ["/no/such/x", "/", ""])
+def test_a_file_that_cannot_be_made(path: str, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    done = subprocess.run(
+        [CMEMRUN, "--record", path, "touch", str(ran)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 125 and done.stderr.count("\n") == 1
+    assert "--record" in done.stderr and not ran.exists()

@@ -1,0 +1,148 @@
+"""Groups that others made, watched on every kernel: nothing in them is changed by that."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
+from tests.kernels.conftest import LOADS, in_guest
+
+MIB = 2**20
+# A guest is an order of magnitude slower to start a program.
+PATIENCE = 8 if in_guest() else 1
+
+
+@pytest.fixture
+def group() -> Iterator[str]:
+    """A group of somebody's, as a service or a container has one."""
+    mount, own = hierarchy_of_memory()
+    path = f"{own}/docker-{'ab12' * 16}.scope"
+    if mount.version == 2:
+        Path(own, "cgroup.subtree_control").write_text("+memory")
+    os.mkdir(path)
+    yield path
+    deadline = time.monotonic() + 5
+    while Path(path, "cgroup.procs").read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.rmdir(path)
+
+
+def start(group: str, *load: str) -> "subprocess.Popen[bytes]":
+    """A load in the group, from its first page on."""
+    code = 'echo $$ > $0/cgroup.procs; exec "$@"'
+    program = [sys.executable, "-S", "-E", LOADS, *load]
+    process = subprocess.Popen(["sh", "-c", code, group, *program])
+    while str(process.pid) not in Path(group, "cgroup.procs").read_text().split():
+        time.sleep(0.01)
+    return process
+
+
+def files(group: str) -> dict[str, str]:
+    """What somebody may have set in it."""
+    settings = ("memory.max", "memory.high", "memory.limit_in_bytes", "cgroup.subtree_control")
+    return {name: Path(group, name).read_text() for name in settings if Path(group, name).exists()}
+
+
+def test_a_group_until_it_is_empty(cmemrun: Cmemrun, group: str) -> None:
+    before = files(group)
+    process = start(group, "anon", "40", str(2 * PATIENCE))
+    run = cmemrun("attach", "--cgroup", group, "--refresh", "100ms", verb=True)
+    assert process.wait() == 0
+    assert run.status == 0, run.stderr
+    assert run["method"]["attached"] is True and run["method"]["group"] == group
+    assert run["exit"]["status"] is None and run["command"] == []
+    assert 40 * MIB <= run["peak_anon_bytes"] <= 50 * MIB
+    assert 40 * MIB <= run["peak_bytes"] <= 52 * MIB
+    assert run["wall_seconds"] <= 4 * PATIENCE
+    assert run["at_peak"]["processes"][0]["pid"] == process.pid
+    assert "watched for" in run.stderr and group in run.stderr
+    assert files(group) == before
+
+
+def test_an_older_peak_is_not_taken_for_ours(cmemrun: Cmemrun, group: str) -> None:
+    mount, _ = hierarchy_of_memory()
+    assert start(group, "anon", "60", "0.1").wait() == 0
+    mark = Path(group, "memory.peak" if mount.version == 2 else "memory.max_usage_in_bytes")
+    marked = int(mark.read_text()) if mark.exists() else None
+    process = start(group, "none", str(2 * PATIENCE))
+    run = cmemrun("attach", "--pid", str(process.pid), "--for", "300ms", verb=True)
+    assert run["pid"] == process.pid and LOADS in run["command"]
+    assert run["peak_bytes"] < 40 * MIB
+    if marked is not None:
+        assert int(mark.read_text()) == marked >= 60 * MIB
+    # Our own mark needs Linux 6.12.
+    ours = mount.version == 2 and tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 12)
+    assert run["method"]["peak_source"] == ("kernel" if ours else "sampled")
+    assert run["method"]["lower_bound"] is not ours
+    if not ours:
+        said = "is older than the watch" if marked else "keeps no high-water mark"
+        assert [note for note in run["method"]["notes"] if said in note], run["method"]["notes"]
+    assert process.wait() == 0
+
+
+def test_a_container_by_its_id_and_counters_from_now_on(cmemrun: Cmemrun, group: str) -> None:
+    start(group, "anon", "10", "0.1").wait()
+    process = start(group, "none", str(3 * PATIENCE))
+    time.sleep(0.5 * PATIENCE)
+    run = cmemrun("attach", "--container", "ab12ab12", "--for", "400ms", verb=True)
+    assert run["method"]["group"] == group
+    # Of ten MiB that somebody touched before there is nothing.
+    assert run["paging"]["pgfault"] < 1500, run["paging"]
+    process.kill()
+    process.wait()
+    refused = cmemrun("attach", "--container", "ab12ab12", verb=True)
+    assert refused.status == 125 and "there is no process" in refused.stderr
+
+
+def test_ctrl_c_ends_it_with_a_report(group: str, tmp_path: Path) -> None:
+    process = start(group, "none", "60")
+    document = tmp_path / "watched.json"
+    options = ["--json", str(document), "--record", str(tmp_path / "watched.jsonl")]
+    watching = subprocess.Popen(
+        [CMEMRUN, "attach", "--cgroup", group, *options], stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(1.5 * PATIENCE)
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=60)
+    process.kill()
+    process.wait()
+    assert watching.returncode == 0 and "watched for" in told
+    run: Any = json.loads(document.read_text())
+    assert run["wall_seconds"] > 0
+    saved = subprocess.run(
+        [CMEMRUN, "report", str(tmp_path / "watched.jsonl")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert saved.stdout == told
+
+
+def test_a_group_that_is_removed(cmemrun: Cmemrun, group: str) -> None:
+    inner = f"{group}/inner"
+    if hierarchy_of_memory()[0].version == 2:
+        Path(group, "cgroup.subtree_control").write_text("+memory")
+    os.mkdir(inner)
+    process = start(inner, "none", "60")
+    watching = subprocess.Popen(
+        [CMEMRUN, "attach", "--cgroup", inner, "-q"], stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(1.5 * PATIENCE)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 5
+    while os.path.isdir(inner) and time.monotonic() < deadline:
+        try:
+            os.rmdir(inner)
+        except OSError:
+            time.sleep(0.01)
+    _, told = watching.communicate(timeout=60)
+    assert watching.returncode == 0, told
