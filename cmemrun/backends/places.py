@@ -86,7 +86,19 @@ def group_of_container(hierarchy: Hierarchy, container: str) -> tuple[Mount, str
             f"--container: {which} an ID that starts with {container!r}",
             hint="name its group with --cgroup, or one of its processes with --pid",
         )
-    return mount, found.popitem()[1]
+    return mount, _where_it_lives(found.popitem()[1])
+
+
+def _where_it_lives(directory: str) -> str:
+    """The innermost group that holds all of a container, which is the one with its limit.
+
+    crun puts everything into ``container`` below the scope that it was given.
+    """
+    inner = tree.children(directory)
+    while len(inner) == 1 and not tree.members_of(directory):
+        directory = inner[0]
+        inner = tree.children(directory)
+    return directory
 
 
 def _memory(hierarchy: Hierarchy) -> Mount:

@@ -302,3 +302,68 @@ def test_the_doctor_tells_the_truth() -> None:
     if BACKEND != "proc":
         peak = "memory.max_usage_in_bytes" if PLACE.endswith("-v1") else "memory.peak"
         assert found["offers"][peak] is True
+
+
+HOLD = "import time; data = bytearray(40 << 20); time.sleep(120)"
+
+
+def watch(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        ["cmemrun", "attach", *arguments, "--for", "1s", "--json", "-", "-q"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def of_the_load(run: dict[str, Any]) -> int:
+    assert run["method"]["attached"] is True and run["oom"]["verdict"] == "none"
+    assert 40 * MIB <= run["at_peak"]["anon_bytes"] <= 60 * MIB
+    assert run["cpu_user_seconds"] is not None and run["pressure"] is not None
+    [holder] = [who for who in run["at_peak"]["processes"] if HOLD in who["command"]]
+    return int(holder["pid"])
+
+
+@pytest.mark.places("root")
+def test_attach_to_a_service() -> None:
+    subprocess.run(
+        ["systemd-run", "--quiet", "--unit=attached", sys.executable, "-c", HOLD], check=True
+    )
+    try:
+        time.sleep(5)
+        pid = of_the_load(watch("--cgroup", "/system.slice/attached.service"))
+        assert of_the_load(watch("--pid", str(pid))) == pid
+        watching = subprocess.Popen(["cmemrun", "attach", "--pid", str(pid), "-q"])
+        time.sleep(5)
+    finally:
+        subprocess.run(["systemctl", "stop", "attached"], check=True)
+    assert watching.wait(timeout=30) == 0
+
+
+@pytest.mark.places("root")
+def test_attach_to_a_container(tmp_path: Path) -> None:
+    for name in ("usr", "etc", "proc", "sys", "dev", "run", "tmp"):
+        (tmp_path / name).mkdir()
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (tmp_path / name).symlink_to(f"usr/{name}")
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n")
+    podman = ["podman", "--storage-driver=vfs"]
+    run = [*podman, "run", "--detach", "--quiet", "--network=none", "--memory=512m"]
+    started = subprocess.run(
+        [*run, "--rootfs", "-v", "/usr:/usr:ro", str(tmp_path), sys.executable, "-c", HOLD],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    identity = started.stdout.split()[-1]
+    try:
+        time.sleep(5)
+        found = watch("--container", identity[:12])
+        of_the_load(found)
+        assert identity in found["method"]["group"]
+        assert "conmon" not in found["method"]["group"]
+        assert found["limits"]["max_bytes"] == 512 * MIB
+    finally:
+        subprocess.run([*podman, "rm", "--force", "--time=0", identity], check=True)
