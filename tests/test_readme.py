@@ -65,7 +65,7 @@ LAYERS = [
     {"analysis"},
     {"account"},
     {"runner"},
-    {"diagnosis"},
+    {"watcher", "diagnosis"},
 ]
 PORTABLE = [{"errors", "units", "model"}, {"series"}, {"analysis"}, {"report"}]
 

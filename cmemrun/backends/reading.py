@@ -14,7 +14,7 @@ from cmemrun.kernel.files import ControlFile, parse_keyed, parse_pressure, read_
 from cmemrun.log import Log
 from cmemrun.model import Composition, Paging, Pressure
 
-__all__ = ["DirectorySource", "charge_resolution_bytes", "has_inner_groups"]
+__all__ = ["DirectorySource", "charge_resolution_bytes"]
 
 log = Log(__name__)
 
@@ -39,6 +39,7 @@ class DirectorySource:
         self._companions = list(companions)
         self._files: list[ControlFile] = []
         self._usage = self._open(f"{where}/{usage}")
+        self._directory = self._open(where)
         self._stat = self._offered(f"{where}/memory.stat")
         # Every v2 group has it, whatever controllers are enabled (Linux 4.20). With
         # psi=0 there is none, or one that cannot be read.
@@ -127,10 +128,14 @@ class DirectorySource:
         own sums do not, and a group has at least what its inner ones have.
         """
         stat = self._stat.keyed() if self._stat else {}
-        if stat and has_inner_groups(self.where):
+        if stat and self._has_inner_groups():
             _raise_to_inner(self.where, stat, keys)
         self._last_stat = stat
         return stat
+
+    def _has_inner_groups(self) -> bool:
+        """Whether there are groups inside: a directory has two links and one for each in it."""
+        return os.fstat(self._directory.fd).st_nlink > 2
 
     def _open(self, path: str) -> ControlFile:
         file = ControlFile(path)
@@ -142,11 +147,6 @@ class DirectorySource:
         if file:
             self._files.append(file)
         return file
-
-
-def has_inner_groups(directory: str) -> bool:
-    """Whether the program made groups: a directory has two links and one for each in it."""
-    return os.stat(directory).st_nlink > 2
 
 
 def _raise_to_inner(directory: str, stat: dict[bytes, int], keys: tuple[bytes, ...]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt
 from cmemrun.backends.directory import DirectoryGroup, make_companion
-from cmemrun.backends.reading import DirectorySource, has_inner_groups
+from cmemrun.backends.reading import DirectorySource
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors
@@ -99,7 +99,7 @@ class V1Source(DirectorySource):
         if self._oom is None:
             return None
         own = self._oom.keyed().get(b"oom_kill")  # Linux 4.13
-        if own is not None and has_inner_groups(self.where):
+        if own is not None and self._has_inner_groups():
             if _INNER_KILLS not in self.notes:
                 self.notes.append(_INNER_KILLS)
             for group in tree.descendants(self.where):

@@ -26,6 +26,17 @@ class HangUp(Exception):
     """The bus ends the connection."""
 
 
+def receive_until(peer: socket.socket, end: bytes) -> bytes:
+    """Receive what comes up to ``end``; what has come after that."""
+    data = b""
+    while end not in data:
+        part = peer.recv(1000)
+        if not part:
+            raise HangUp
+        data += part
+    return data.partition(end)[2]
+
+
 class Bus:
     """A bus with systemd behind it; ``answer`` says what that says to everything but Hello."""
 
@@ -48,21 +59,10 @@ class Bus:
             self.talk(peer)
 
     def talk(self, peer: socket.socket) -> None:
-        data = b""
-        while b"\r\n" not in data:
-            part = peer.recv(1000)
-            if not part:
-                return
-            data += part
+        receive_until(peer, b"\r\n")
         peer.sendall(self.welcome)
-        data = b""
-        while b"BEGIN\r\n" not in data:
-            part = peer.recv(1000)
-            if not part:
-                return
-            data += part
         parser = Parser()
-        parser.add_data(data.partition(b"BEGIN\r\n")[2])
+        parser.add_data(receive_until(peer, b"BEGIN\r\n"))
         serial = 0
         while True:
             message = parser.get_next_message()

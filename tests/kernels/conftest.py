@@ -1,12 +1,16 @@
 """The same acceptance tests on every kernel: here, and in guests by ``scripts/kernels test``."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import hierarchy_of_memory
 
 LOADS = str(Path(__file__).with_name("loads.py"))
 MIB = 2**20
@@ -25,6 +29,30 @@ def load(cmemrun: Callable[..., Any]) -> Callable[..., Any]:
         return cmemrun(*options, "--", sys.executable, "-S", "-E", LOADS, *arguments, **more)
 
     return run
+
+
+@contextlib.contextmanager
+def made_group(name: str, max_bytes: int | None = None) -> Iterator[str]:
+    """A group beside ours that somebody else might have made, with a limit perhaps."""
+    mount, own = hierarchy_of_memory()
+    # On v2 the tests start in the root group, which alone may have both
+    # processes and groups with controllers.
+    path = f"{own}/{name}"
+    if mount.version == 2:
+        Path(own, "cgroup.subtree_control").write_text("+memory")
+    os.mkdir(path)
+    hierarchical = Path(path, "memory.use_hierarchy")
+    if hierarchical.exists() and hierarchical.read_text() == "0\n":  # before Linux 5.11
+        hierarchical.write_text("1")
+    if max_bytes is not None:
+        limit = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
+        Path(path, limit).write_text(str(max_bytes))
+    yield path
+    deadline = time.monotonic() + 5
+    while Path(path, "cgroup.procs").read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for inner, _, _ in os.walk(path, topdown=False):
+        os.rmdir(inner)
 
 
 @pytest.fixture

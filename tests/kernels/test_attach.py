@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
-from tests.kernels.conftest import LOADS, in_guest
+from tests.kernels.conftest import LOADS, in_guest, made_group
 
 MIB = 2**20
 # A guest is an order of magnitude slower to start a program.
@@ -23,16 +23,8 @@ PATIENCE = 8 if in_guest() else 1
 @pytest.fixture
 def group() -> Iterator[str]:
     """A group of somebody's, as a service or a container has one."""
-    mount, own = hierarchy_of_memory()
-    path = f"{own}/docker-{'ab12' * 16}.scope"
-    if mount.version == 2:
-        Path(own, "cgroup.subtree_control").write_text("+memory")
-    os.mkdir(path)
-    yield path
-    deadline = time.monotonic() + 5
-    while Path(path, "cgroup.procs").read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.rmdir(path)
+    with made_group(f"docker-{'ab12' * 16}.scope") as path:
+        yield path
 
 
 def start(group: str, *load: str) -> "subprocess.Popen[bytes]":

@@ -13,6 +13,7 @@ import pytest
 
 from cmemrun.kernel.hierarchy import detect
 from tests.conftest import CMEMRUN, hierarchy_of_memory
+from tests.kernels.conftest import made_group
 
 MIB = 2**20
 
@@ -37,18 +38,8 @@ exec setpriv --bounding-set=-sys_admin,-sys_resource --inh-caps=-all --no-new-pr
 @pytest.fixture
 def outside() -> Iterator[str]:
     """The container's group as the machine has it, with a limit of 512 MiB."""
-    mount, own = hierarchy_of_memory()
-    # On v2 the tests start in the root group, which alone may have both
-    # processes and groups with controllers.
-    group = f"{own}/container-{os.getpid()}"
-    if mount.version == 2:
-        Path(own, "cgroup.subtree_control").write_text("+memory")
-    os.mkdir(group)
-    name = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
-    Path(group, name).write_text(str(512 * MIB))
-    yield group
-    for inner, _, _ in os.walk(group, topdown=False):
-        os.rmdir(inner)
+    with made_group(f"container-{os.getpid()}", 512 * MIB) as group:
+        yield group
 
 
 Enter = Callable[..., subprocess.CompletedProcess[str]]

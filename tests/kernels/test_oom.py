@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
-from tests.kernels.conftest import LOADS, in_guest
+from tests.kernels.conftest import LOADS, in_guest, made_group
 
 MIB = 2**20
 EATER = f"{sys.executable} -S -E {LOADS} anon 128"
@@ -57,18 +57,8 @@ def test_the_whole_group(cmemrun: Cmemrun) -> None:
 @pytest.fixture
 def above() -> Iterator[str]:
     """A group with a limit of 64 MiB, to have a group without one below it."""
-    mount, own = hierarchy_of_memory()
-    group = f"{own}/above-{os.getpid()}"
-    if mount.version == 2:
-        Path(own, "cgroup.subtree_control").write_text("+memory")
-    os.mkdir(group)
-    hierarchical = Path(group, "memory.use_hierarchy")
-    if hierarchical.exists() and hierarchical.read_text() == "0\n":  # before Linux 5.11
-        hierarchical.write_text("1")
-    name = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
-    Path(group, name).write_text(str(64 * MIB))
-    yield group
-    os.rmdir(group)
+    with made_group(f"above-{os.getpid()}", 64 * MIB) as group:
+        yield group
 
 
 def test_a_limit_above(cmemrun: Cmemrun, above: str) -> None:

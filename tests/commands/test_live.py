@@ -1,0 +1,375 @@
+"""The live view in a terminal (pyte draws it), beside programs that use that terminal, too."""
+
+import json
+import os
+import re
+import select
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+from cmemrun.commands.live import Live
+from tests.conftest import CMEMRUN, Cmemrun
+
+PROMPT = "ready> "
+RULE = "── cmemrun ─"
+
+
+class Terminal:
+    """A program in a terminal, and what somebody who looks at it sees."""
+
+    def __init__(self, *command: str, lines: int = 24, columns: int = 80) -> None:
+        self.screen = pyte.HistoryScreen(columns, lines, history=1000)
+        self.stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.program = pexpect.spawn(
+            command[0], list(command[1:]), dimensions=(lines, columns), timeout=None
+        )
+
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def lines(self) -> list[str]:
+        """All that was ever written and not erased, scrolled away or not."""
+        old = [
+            "".join(row[column].data for column in range(self.screen.columns))
+            for row in self.screen.history.top
+        ]
+        return [line.rstrip() for line in [*old, *self.screen.display] if line.strip()]
+
+    def panel(self) -> list[str]:
+        """Our rows, empty where there are none."""
+        display = [line.rstrip() for line in self.screen.display]
+        return next(
+            (display[number:] for number, line in enumerate(display) if line.startswith(RULE)), []
+        )
+
+    def look(self, seconds: float) -> bool:
+        """Take in what is written in that time; whether there will be more."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self.program.child_fd], [], [], left)[0]:
+                try:
+                    data = os.read(self.program.child_fd, 65536)
+                except OSError:
+                    return False
+                self.raw += data
+                self.stream.feed(data)
+        return True
+
+    def until(self, happens: Callable[[], object], seconds: float = 15) -> None:
+        end = time.monotonic() + seconds
+        while not happens():
+            assert time.monotonic() < end, self.text()
+            if not self.look(0.02):
+                assert happens(), self.text()
+
+    def until_panel(self) -> None:
+        # With what is told at a refresh, and so more than is known at the start.
+        self.until(lambda: self.panel() and " PSS " in self.text())
+
+    def end(self) -> int:
+        """Wait for the end; the exit status."""
+        end = time.monotonic() + 15
+        while self.look(0.1):
+            assert time.monotonic() < end, self.text()
+        self.program.close()
+        return int(self.program.exitstatus or 0)
+
+    def resize(self, lines: int, columns: int) -> None:
+        self.look(0.01)
+        self.screen.resize(lines, columns)
+        self.program.setwinsize(lines, columns)
+
+
+Start = Callable[..., Terminal]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start a command in a terminal of its own; several can be at once."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("LESS", "-R")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    started: list[Terminal] = []
+
+    def run(*command: str, lines: int = 24, columns: int = 80) -> Terminal:
+        started.append(Terminal(*command, lines=lines, columns=columns))
+        return started[-1]
+
+    yield run
+    for terminal in started:
+        terminal.program.close(force=True)
+
+
+def live(*arguments: str) -> list[str]:
+    return [CMEMRUN, "-q", "--live", "--refresh", "200ms", *arguments]
+
+
+def python(code: str) -> list[str]:
+    return ["--", sys.executable, "-u", "-c", code]
+
+
+COUNT = """
+import time
+x = bytearray(20 << 20)
+for number in range(100):
+    print("line", number)
+    time.sleep(0.02)
+print("no end of line", end="")
+"""
+COUNTED = [f"line {number}" for number in range(100)]
+
+
+def test_lines_scroll_above_it_and_nothing_is_left(start: Start, tmp_path: Path) -> None:
+    document = tmp_path / "run.json"
+    terminal = start(*live("--limit", "64MiB", "--json", str(document)), *python(COUNT))
+    terminal.until_panel()
+    rule, usage, parts, history, process, *rest = terminal.panel()
+    assert re.fullmatch(r"── cmemrun ─+ 0:00:0\d ──", rule) and len(rule) == 79
+    assert re.fullmatch(r"usage +\d\d\.\d MiB  [█▓▒░]+ +\d\d % of limit +64\.0 MiB", usage)
+    assert parts.startswith("█ anon") and history.startswith("history ▁")
+    assert re.match(rf"\d+ +2\d\.\d MiB PSS  {re.escape(sys.executable)} -u -c", process)
+    assert rest == ["", ""]
+    # Lines of the program above, none among ours.
+    above = terminal.screen.display[: 24 - 7]
+    assert not any(line.strip() and not line.startswith("line ") for line in above)
+    assert terminal.end() == 0
+    assert terminal.lines() == [*COUNTED, "no end of line"]
+    assert terminal.screen.margins is None
+    cursor = terminal.screen.cursor
+    assert cursor.x == len("no end of line")
+    assert terminal.screen.display[cursor.y].startswith("no end of line")
+    # Who is there is looked at for us, and kept for those only who asked for it.
+    assert not [one for one in json.loads(document.read_text())["samples"] if "processes" in one]
+
+
+def test_the_report_comes_when_it_is_gone(start: Start) -> None:
+    terminal = start(CMEMRUN, "--live", "--", "sh", "-c", "sleep 1.2; exit 3", lines=40)
+    terminal.until(terminal.panel)
+    assert terminal.end() == 3
+    text = terminal.text()
+    assert text.startswith("cmemrun      sh -c ") and RULE not in text and "exit 3" in text
+
+
+CURSES = """
+import curses
+def show(screen):
+    for row in range(curses.LINES - 1):
+        screen.addstr(row, 0, f"row {row} of a program")
+    screen.getkey()
+curses.wrapper(show)
+"""
+
+
+def test_a_full_screen_program_never_sees_us(start: Start, tmp_path: Path) -> None:
+    """What the terminal is told is, byte for byte, what it is told without us."""
+    text = tmp_path / "text"
+    text.write_text("".join(f"this is line {number}\n" for number in range(100)))
+    commands = (
+        ["less", str(text)], ["vi", "-u", "NONE", str(text)], [sys.executable, "-c", CURSES]
+    )  # fmt: skip
+    pairs = [(start(*live("--", *command)), start(*command)) for command in commands]
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        for terminal in (terminal for pair in pairs for terminal in pair):
+            terminal.look(0.02)
+    for with_us, without in pairs:
+        assert with_us.raw == without.raw
+        assert "line 20" in with_us.text() or "row 22" in with_us.text()
+
+
+@pytest.mark.parametrize("program", ["less", "vi", "curses"])
+def test_a_full_screen_program_that_comes_later(start: Start, tmp_path: Path, program: str) -> None:
+    text = tmp_path / "text"
+    text.write_text("".join(f"this is line {number}\n" for number in range(100)))
+    command = {
+        "less": f"less {text}",
+        "vi": f"vi -u NONE {text}",
+        "curses": shlex.join([sys.executable, "-c", CURSES]),
+    }[program]
+    expected = [f"row {row} of a program" for row in range(23)]
+    if program != "curses":
+        expected = [f"this is line {number}" for number in range(23)]
+    script = f"echo before; sleep 1.1; {command}; echo after; sleep 1.1; printf end"
+    terminal = start(*live("--", "sh", "-c", script))
+    terminal.until_panel()
+    terminal.until(lambda: expected[-1] in terminal.text())
+
+    def screen() -> list[str]:
+        return [line.rstrip() for line in terminal.screen.display[:23]]
+
+    terminal.until(lambda: screen() == expected)
+    written = len(terminal.raw)
+    terminal.look(1.2)
+    assert screen() == expected and len(terminal.raw) == written
+    terminal.program.send(":q\r" if program == "vi" else "q")
+    # Back once there are lines again, and then gone for good.
+    terminal.until(terminal.panel)
+    assert terminal.end() == 0
+    assert RULE not in "\n".join(terminal.lines()) and "kernel" not in terminal.text()
+    assert terminal.lines()[-2:] == ["after", "end"]
+    assert terminal.screen.margins is None
+
+
+ASK = """
+import getpass, readline, time
+time.sleep(0.9)
+for number in range(30):
+    print("line", number)
+print("got", getpass.getpass("secret? "), input("name? "))
+"""
+
+
+def test_it_stays_where_somebody_is_asked(start: Start) -> None:
+    """For a password the terminal does not echo, and readline does that itself."""
+    terminal = start(*live(), *python(ASK))
+    terminal.until(lambda: "secret?" in terminal.text())
+    terminal.look(0.5)
+    terminal.program.send("hidden\r")
+    terminal.until(lambda: "name?" in terminal.text())
+    terminal.look(0.5)
+    rule = terminal.panel()[0]
+    terminal.look(1.2)
+    assert terminal.panel()[0] > rule  # later
+    terminal.program.send("my name\r")
+    assert terminal.end() == 0
+    expected = [*COUNTED[:30], "secret?", "name? my name", "got hidden my name"]
+    assert terminal.lines() == expected
+
+
+def test_a_new_size(start: Start) -> None:
+    code = COUNT.replace("0.02", "0.04")
+    terminal = start(*live(), *python(code), lines=24, columns=80)
+    terminal.until_panel()
+    terminal.resize(32, 100)
+    terminal.until(lambda: len((terminal.panel() or [""])[0]) == 99)
+    assert terminal.screen.margins == (0, 32 - 7 - 1)
+    terminal.resize(32, 60)
+    terminal.until(lambda: len((terminal.panel() or [""])[0]) == 59)
+    terminal.resize(32, 30)
+    terminal.until(lambda: not terminal.panel())
+    assert terminal.screen.margins is None
+    assert terminal.end() == 0
+    assert "".join(terminal.lines()).count("cmemrun") == 0
+    assert [line for line in terminal.lines() if line in COUNTED] == COUNTED
+
+
+def test_where_it_stays_away(start: Start, tmp_path: Path) -> None:
+    bare = ["--", "sh", "-c", "sleep 1; echo here"]
+    file = tmp_path / "stderr"
+    terminals = [
+        start(*live(*bare), lines=11),
+        start(*live(*bare), columns=39),
+        start("env", "TERM=dumb", *live(*bare)),
+        start("env", "-u", "TERM", *live(*bare)),
+        start("sh", "-c", f"{shlex.join(live(*bare))} 2> {file}"),
+        # In the background; a terminal that is not ours.
+        start("bash", "-c", f"set -m; {shlex.join(live(*bare))} & wait"),
+        start("setsid", "-w", *live(*bare)),
+    ]
+    for terminal in terminals:
+        assert terminal.end() == 0
+        assert b"here\r\n" in terminal.raw and b"\x1b" not in terminal.raw
+    assert file.read_bytes() == b""
+
+
+def test_not_on_what_is_no_terminal(cmemrun: Cmemrun) -> None:
+    run = cmemrun("--live", "-q", "--refresh", "50ms", "--", "sh", "-c", "sleep 0.8; echo here")
+    assert (run.status, run.stdout, run.stderr) == (0, "here\n", "")
+    assert not [one for one in run["samples"] if "processes" in one]
+    both = cmemrun("--live", "--processes", "-q", "--refresh", "50ms", "--", "sleep", "0.3")
+    assert [one for one in both["samples"] if "processes" in one]
+
+
+def test_without_colours_and_names_that_would_drive_the_terminal(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    code = "import time; x = bytearray(9 << 20); time.sleep(1.8)"
+    names = ["\x1b[2J\x1b[5;5Hevil\n", "汉字" * 40]
+    terminal = start(*live(), *python(code), *names)
+    terminal.until_panel()
+    process, below, last = terminal.panel()[4:7]
+    assert " PSS  " in process and process.endswith("…") and (below, last) == ("", "")
+    assert terminal.end() == 0
+    assert set(re.findall(rb"\x1b\[[0-9;]*m", terminal.raw)) == {b"\x1b[m"}
+    assert b"\x1b[2J" not in terminal.raw
+    assert terminal.lines() == []
+
+    wide = start(*live(), *python(code), *names, columns=200)
+    wide.until_panel()
+    assert "\\x1b[2J\\x1b[5;5Hevil\\n" in wide.panel()[4]
+    assert "汉字" in wide.panel()[4]
+
+
+def test_colours(start: Start) -> None:
+    terminal = start(*live(), *python(COUNT))
+    terminal.until_panel()
+    assert b"\x1b[32m\xe2\x96\x88" in terminal.raw
+
+
+def test_ctrl_z_and_fg(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PS1", PROMPT)
+    terminal = start("bash", "--norc", "--noprofile", "-i")
+    terminal.until(lambda: PROMPT in terminal.text())
+    script = "for i in 1 2 3 4 5 6; do echo step $i; sleep 0.5; done"
+    terminal.program.sendline(f"clear; {shlex.join(live('--', 'sh', '-c', script))}")
+    terminal.until_panel()
+    terminal.program.send("\x1a")
+    terminal.until(lambda: "Stopped" in terminal.text())
+    terminal.look(0.3)
+    assert not terminal.panel() and terminal.screen.margins is None
+    terminal.program.sendline("clear; seq 40")
+    terminal.until(lambda: "\n40 " in terminal.text())
+    terminal.look(0.3)
+    assert [line.strip() for line in terminal.screen.display[:23]] == list(map(str, range(18, 41)))
+    terminal.program.sendline("fg")
+    terminal.until(terminal.panel)
+    terminal.until(lambda: "step 6" in terminal.text())
+    terminal.until(lambda: not terminal.panel())
+    terminal.program.sendline("echo over $?")
+    terminal.until(lambda: "over 0" in terminal.text())
+    assert terminal.screen.margins is None
+    assert "kernel" not in "\n".join(terminal.lines())
+
+
+def test_a_stopped_terminal_holds_up_no_end(start: Start, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    command = shlex.join(live("--", "sleep", "1.4"))
+    terminal = start("sh", "-c", f"{command}; echo $? > {done}; cat > /dev/null")
+    terminal.until(terminal.panel)
+    terminal.program.send("\x13")
+    end = time.monotonic() + 6
+    while not done.exists() or not done.read_text():
+        assert time.monotonic() < end
+        terminal.look(0.1)
+    assert done.read_text() == "0\n"
+
+
+def test_a_terminal_that_goes(start: Start) -> None:
+    """Nothing is left of us; the fixture around every test looks."""
+    terminal = start(*live("--", "sleep", "100"))
+    terminal.until(terminal.panel)
+    terminal.program.close(force=True)
+
+
+def test_one_that_was_never_begun() -> None:
+    unused = Live()
+    unused.hide()
+    unused.show()
+    unused.close()
+
+
+def test_nothing_of_it_is_loaded_where_it_is_not_asked_for(cmemrun: Cmemrun) -> None:
+    run = cmemrun(
+        "-q", "--", "true", document=False, env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
+    )
+    assert "cmemrun.runner" in run.stderr
+    assert "commands.live" not in run.stderr and "rich" not in run.stderr

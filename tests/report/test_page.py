@@ -1,0 +1,206 @@
+"""The page about runs: whole, quiet, and showing what others chose as text."""
+
+import base64
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from cmemrun.analysis.oom import judge
+from cmemrun.errors import BadInput
+from cmemrun.model import Budget, Events, Exit, Limits, Pressure, Run, Straggler
+from cmemrun.report import page
+from tests.report.test_figure import HOSTILE, process, run_of, sample
+from tests.report.test_report import MIB, RUN, SAMPLE
+
+VOID = {"meta", "img", "source"}
+REFERENCES = {"src", "srcset", "href", "action", "data", "poster", "background"}
+
+
+class Strict(HTMLParser):
+    """Elements in order, and what is wrong with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.texts.append(data)
+
+
+def read(runs: list[Run], *, processes: bool = False) -> tuple[Strict, str]:
+    """What a browser makes of a page, and all text in it."""
+    text = page.render(runs, processes=processes)
+    assert text.startswith("<!DOCTYPE html>\n")
+    parser = Strict()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    for tag, attributes in parser.elements:
+        assert tag not in {"script", "iframe", "object", "embed", "link", "base", "form", "a"}
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in REFERENCES & attributes.keys():
+            assert (attributes[name] or "").startswith("data:image/svg+xml;base64,")
+    assert "url(" not in text and "@import" not in text
+    return parser, " ".join(" ".join(parser.texts).split())
+
+
+def test_what_is_told_of_one_run() -> None:
+    run = RUN._replace(
+        exit=Exit(code=3),
+        user="nobody",
+        limits=Limits(128 * MIB),
+        budgets=(Budget("peak", 200 * MIB, 101 * MIB, "exact"), Budget("peak", 1, 2, "exact")),
+        pressure=Pressure(1.5, 0.25),
+        events=Events(max=3, oom_kill=0),
+        at_peak=SAMPLE._replace(
+            processes=(process(42, 70 * MIB, 60 * MIB),), processes_elapsed_seconds=0.5
+        ),
+        stragglers=(Straggler(43, None, ()),),
+        method=RUN.method._replace(notes=("something to know",)),
+    )
+    parser, told = read([run])
+    for expected in (
+        "./myapp --flag",
+        "as nobody",
+        "101.0 MiB peak, the kernel's high-water mark, at most 512.0 KiB too high",
+        "exit 3",
+        "within the allowed 200.0 MiB",
+        "over the allowed 1 B",
+        "no OOM kill",
+        "1.50 s waiting for memory, 250 ms of it all at once",
+        "128.0 MiB, hit 3 times",
+        "working set 90.0 MiB n/a 90.0 MiB",
+        "swap n/a n/a n/a",
+        "Processes at the peak at 500 ms",
+        "42 1 60.0 MiB n/a 70.0 MiB n/a 1 ./worker42",
+        "Linux 6.12.0",
+        "2026-01-02T03:04:05+00:00",
+        "43 ? outlived the program",
+        "something to know",
+    ):
+        assert expected in told, expected
+    tags = [tag for tag, _ in parser.elements]
+    assert tags.count("h1") == 1 and tags.count("picture") == 1
+    good = [attributes.get("class") for _, attributes in parser.elements]
+    assert good.count("good") == 1 and good.count("bad") == 2
+
+
+def test_it_forbids_itself_everything_else() -> None:
+    parser, _ = read([RUN])
+    policy = next(a for _, a in parser.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    index = [a for _, a in parser.elements].index(policy)
+    assert [tag for tag, _ in parser.elements[:index]] == ["html", "head", "meta"]
+
+
+def test_the_picture_follows_the_theme() -> None:
+    parser, _ = read([RUN])
+    source = next(a for tag, a in parser.elements if tag == "source")
+    image = next(a for tag, a in parser.elements if tag == "img")
+    assert source["media"] == "(prefers-color-scheme: dark)" and image["alt"]
+    pictures = [
+        base64.b64decode(str(reference).partition(",")[2], validate=True)
+        for reference in (image["src"], source["srcset"])
+    ]
+    assert pictures[0] != pictures[1]
+    for picture in pictures:
+        assert ElementTree.fromstring(picture).tag.endswith("svg")  # noqa: S314 (it is ours)
+
+
+@pytest.mark.parametrize(
+    ("exit", "kills", "expected"),
+    [
+        (Exit(signal=9), 1, "the OOM killer ended the program"),
+        (Exit(code=0), 1, "the OOM killer ended a child of the program, which itself went on"),
+        (Exit(signal=9), 0, "no OOM kill, though SIGKILL ended it"),
+        (Exit(code=0), None, "nothing here counts OOM kills"),
+        (Exit(signal=15, timed_out=True), 0, "ended by the time limit (status 124)"),
+        (Exit(signal=50), 0, "ended by signal 50 (status 178)"),
+        (Exit(), 0, "its end was not recorded"),
+    ],
+)
+def test_the_end(exit: Exit, kills: int | None, expected: str) -> None:
+    run = RUN._replace(exit=exit, events=Events(oom_kill=kills))
+    run = run._replace(oom=judge(run))
+    _, told = read([run])
+    assert expected in told
+    for evidence in run.oom.evidence:
+        assert evidence in told
+
+
+def test_a_lower_bound_is_called_one() -> None:
+    method = RUN.method._replace(backend="proc", peak_source="sampled", lower_bound=True)
+    run = RUN._replace(method=method, upper_bound_bytes=128 * MIB, pressure=None)
+    _, told = read([run])
+    assert "≥ 101.0 MiB peak, a LOWER BOUND" in told and "not above 128.0 MiB" in told
+    assert "n/a: the kernel does not count it here" in told
+
+
+def test_hostile_names_are_text() -> None:
+    hostile = "<b>&amp;\"'" + " ".join(HOSTILE)
+    run = run_of(
+        SAMPLE._replace(processes=(process(7, MIB)._replace(command=HOSTILE),)),
+        command=HOSTILE,
+        user=hostile,
+        at_peak=SAMPLE._replace(processes=(process(7, MIB)._replace(command=(), name=hostile),)),
+        stragglers=(Straggler(1, hostile, ()), Straggler(2, None, HOSTILE)),
+        environment=RUN.environment._replace(
+            kernel=hostile, machine=hostile, hierarchy=hostile, cmemrun=hostile
+        ),
+        method=RUN.method._replace(backend=hostile, group=hostile, notes=(hostile,)),
+        budgets=(Budget(hostile, 1, 2, hostile),),
+        oom=RUN.oom._replace(verdict=hostile, limit=hostile, evidence=(hostile,)),
+    )
+    for runs, processes in (([run], False), ([run], True), ([run, run], False)):
+        parser, told = read(runs, processes=processes)
+        assert "</script><img src=x onerror=alert(1)>" in told
+        assert "<b>&amp;\"'./a$b_c" in told
+        assert "\\x1b[2J\\x07\\u202e" in told and "\\n" in told
+        assert all(char.isprintable() for char in told)
+        assert len([tag for tag, _ in parser.elements if tag == "img"]) == 1
+        assert not [tag for tag, _ in parser.elements if tag == "b"]
+    raw = page.render([run])
+    assert "onerror=alert(1)>" not in raw and not re.search(r"</?script", raw)
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_no_sample(processes: bool) -> None:
+    run = run_of(peak_bytes=0)
+    if processes:
+        with pytest.raises(BadInput, match="no processes"):
+            page.render([run], processes=True)
+    else:
+        _, told = read([run])
+        assert "0 B peak" in told
+
+
+def test_several_runs_have_a_column_each() -> None:
+    killed = RUN._replace(
+        command=("./other",),
+        exit=Exit(signal=9),
+        events=Events(oom_kill=1),
+        budgets=(Budget("peak", 1, 2, "exact"),),
+        samples=(sample(0.0, 1), sample(1.0, 5 * MIB)),
+        peak_bytes=5 * MIB,
+    )
+    killed = killed._replace(oom=judge(killed))
+    parser, told = read([RUN, killed])
+    assert "Memory usage of 2 runs" in told
+    assert "1 2 ./myapp --flag ./other peak 101.0 MiB 5.0 MiB working set" in told
+    assert "budgets none 1 broken exit 0 137 OOM none main-killed stalled n/a n/a" in told
+    assert "1. ./myapp --flag" in told and "2. ./other" in told
+    assert [tag for tag, _ in parser.elements].count("picture") == 1
