@@ -59,6 +59,9 @@ def _not_killed(run: Run) -> Oom:
 def _whom(run: Run, events: tuple[OomEvent, ...], victims: tuple[OomVictim, ...]) -> str:
     if run.events.oom_group_kill or any(event.together for event in events):
         return "group-killed"
+    if run.exit.status is None:
+        # Of a group that was watched, or a record that is torn, nobody saw the end.
+        return "main-killed" if run.pid in {victim.pid for victim in victims} else "child-killed"
     if run.exit.signal != signal.SIGKILL:
         return "child-killed"
     log = run.oom_log
@@ -106,7 +109,7 @@ def _evidence(run: Run, events: tuple[OomEvent, ...]) -> Iterator[str]:
     elif hits:
         name = "failcnt" if counts.oom is None else "oom"
         yield f"the group's own limit was hit ({name} {hits})"
-    if run.exit.signal is None:
+    if run.exit.code is not None:
         yield f"the main process exited with {run.exit.code}"
     log = run.oom_log
     if log is None or log.source is None:

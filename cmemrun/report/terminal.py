@@ -247,6 +247,8 @@ class _Report:
             yield self._row("OOM", told)
             return
         verdict = _VERDICTS.get(oom.verdict, printable(oom.verdict))
+        if oom.verdict == "child-killed" and self.run.exit.status is None:
+            verdict = "the OOM killer ended a process of the group"
         limit = _LIMITS.get(oom.limit or "", "")
         yield self._row("OOM", self._mark(f"{verdict}{limit}", good=False))
         for text in oom.evidence:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cmemrun.analysis.oom import judge
-from cmemrun.model import Events, Exit, OomEvent, OomLog, OomVictim, Run
+from cmemrun.model import Events, Exit, OomEvent, OomLog, OomTask, OomVictim, Run, Sample
 from tests.report.test_report import RUN
 
 KILLED = Exit(None, signal.SIGKILL)
@@ -38,6 +38,8 @@ V1 = Events(max=7, oom_kill=1)
         (DONE, Events(), None, "none", None),
         (KILLED, ONE, logged(100), "main-killed", "own"),
         (DONE, ONE, logged(101), "child-killed", "own"),
+        (Exit(), ONE, logged(101), "child-killed", "own"),
+        (Exit(), ONE, logged(100), "main-killed", "own"),
         # Killed by somebody else, after a child fell to the OOM killer.
         (KILLED, ONE, logged(101), "child-killed", "own"),
         # The same numbers mean nothing in another PID namespace.
@@ -80,3 +82,15 @@ def test_the_evidence_names_the_victim() -> None:
     told = "\n".join(judge(run(DONE, ONE, logged(101))).evidence)
     for words in ("killed name101 (pid 101), anon 1.0 MiB", f"limit of {OURS}", "exited with 0"):
         assert words in told
+
+
+def test_what_was_there_and_how_it_came() -> None:
+    tasks = tuple(OomTask(pid, "x", size, 0, 0) for pid, size in ((1, 5), (2, 9), (3, 7)))
+    samples = tuple(
+        Sample(number, number, events=Events(oom_kill=1 if number > 8 else 0))
+        for number in range(12)
+    )
+    found = judge(run(DONE, ONE, logged(101, tasks=tasks))._replace(samples=samples))
+    assert [task.pid for task in found.tasks] == [2, 3, 1]
+    assert [sample.usage_bytes for sample in found.last_samples] == [4, 5, 6, 7, 8]
+    assert judge(run(DONE, ONE)._replace(samples=samples[9:])).last_samples == ()

@@ -1,0 +1,109 @@
+"""Who is in the group is looked at when it is worth it, and never for more than its share."""
+
+import time
+from typing import Any
+
+import pytest
+
+from cmemrun import census
+from cmemrun.census import Census, Occasion
+from cmemrun.model import BpfMap, Process, Sample
+
+MIB = 2**20
+SOMEBODY = Process(7, 1, "somebody", ("somebody",), 10 * MIB, None, None, None, 1)
+
+
+class Crowd:
+    """A source with one process in it."""
+
+    def members(self) -> set[int]:
+        return {7}
+
+
+class Looks:
+    """How often the processes were looked at, and how long that takes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.cost_seconds = 0.0
+
+    def largest(self, pids: set[int], most: int, *, mappings: bool) -> tuple[Process, ...]:
+        assert pids == {7} and most == 20 and mappings is False
+        self.count += 1
+        until = time.thread_time() + self.cost_seconds
+        while time.thread_time() < until:
+            pass
+        return (SOMEBODY,)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    found = Looks()
+    monkeypatch.setattr(census, "largest", found.largest)
+    monkeypatch.setattr(census, "maps_of", lambda _: [])
+    return found
+
+
+def look(taken: Census, when: float, mib: float, occasion: Occasion, **more: Any) -> bool:
+    sample = Sample(when, int(mib * MIB))
+    told = {"near_peak": True, "notable_bytes": sample.usage_bytes // 64} | more
+    return bool(taken.look(sample, occasion, **told))
+
+
+def new(**more: Any) -> Census:
+    return Census(Crowd(), **({"track": False, "mappings": False} | more))  # type: ignore[arg-type]
+
+
+def test_when_it_is_worth_it(looks: Looks) -> None:
+    taken = new()
+    assert not look(taken, 0.0, 100, Occasion.REFRESH)  # at the gate
+    assert not look(taken, 0.1, 8, Occasion.RISING)
+    assert look(taken, 0.2, 8, Occasion.SETTLED)
+    assert look(taken, 0.3, 32, Occasion.RISING)
+    assert not look(taken, 0.4, 60, Occasion.RISING)
+    assert not look(taken, 0.5, 36, Occasion.SETTLED)
+    assert look(taken, 0.6, 41, Occasion.SETTLED)
+    assert look(taken, 0.7, 43, Occasion.REFRESH)
+    assert not look(taken, 0.8, 43, Occasion.REFRESH)
+    assert not look(taken, 0.9, 80, Occasion.REFRESH, near_peak=False)
+
+
+def test_tracked_at_each_refresh(looks: Looks) -> None:
+    taken = new(track=True)
+    found = [look(taken, when, 20, Occasion.REFRESH, near_peak=False) for when in range(1, 10)]
+    assert all(found)
+    assert not look(taken, 10, 20, Occasion.SETTLED, near_peak=False)
+
+
+@pytest.mark.parametrize("track", [False, True])
+def test_never_for_more_than_its_share(looks: Looks, track: bool) -> None:
+    taken, looks.cost_seconds = new(track=track), 0.03
+    for step in range(1, 300):
+        look(taken, step / 10, 20 * 1.05**step, Occasion.REFRESH)
+    # One percent of 30 seconds, what may be spent at once, and the last one begun.
+    assert looks.count * 0.03 <= 0.3 + 0.3 + 0.03 + 0.01
+    assert looks.count >= 15
+
+
+def test_some_is_kept_for_the_refreshes(looks: Looks) -> None:
+    taken, looks.cost_seconds = new(), 0.03
+    for step in range(1, 30):
+        look(taken, step / 1000, 16 * 2**step, Occasion.RISING)
+    assert looks.count <= 6
+    assert look(taken, 0.05, 2**40, Occasion.REFRESH)
+
+
+def test_maps_are_the_largest_that_were_seen(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[BpfMap] = []
+    monkeypatch.setattr(census, "maps_of", lambda _: held)
+    taken = new()
+    look(taken, 0.1, 20, Occasion.SETTLED)
+    for when, size in enumerate((10, 30, 20), start=1):
+        held[:] = [BpfMap(1, "hash", size, 0), BpfMap(when + 1, "array", size, 0)]
+        # Nobody has to rise for that: what is for each CPU is in no group's usage.
+        assert not look(taken, when, 20, Occasion.REFRESH)
+    assert taken.bpf_maps[1].memlock_bytes == 30
+    assert set(taken.bpf_maps) == {1, 2, 3, 4}
+    held[:] = [BpfMap(number, "hash", 1, 0) for number in range(5000)]
+    look(taken, 5, 20, Occasion.REFRESH)
+    assert len(taken.bpf_maps) == 1000
