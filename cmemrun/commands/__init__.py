@@ -16,7 +16,7 @@ from cmemrun.errors import CmemrunError
 
 __all__ = ["VERBS", "main"]
 
-VERBS = ("run", "attach", "doctor", "report")
+VERBS = ("run", "attach", "doctor", "plot", "report")
 """Each a function in the module of its name."""
 
 

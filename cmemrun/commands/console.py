@@ -46,9 +46,9 @@ def print_out(text: str) -> None:
         raise OutputError(f"cannot write to standard output: {error.strerror}") from error
 
 
-def write_all(fd: int, text: str) -> None:
-    """Write a whole text to a descriptor, one that somebody made non-blocking included."""
-    left = memoryview(text.encode("utf-8", "backslashreplace"))
+def write_all(fd: int, data: str | bytes) -> None:
+    """Write it all to a descriptor, one that somebody made non-blocking included."""
+    left = memoryview(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
     while left:
         try:
             left = left[os.write(fd, left) :]

@@ -32,12 +32,12 @@ _NOT_REPLACEABLE = frozenset({errno.EBUSY, errno.EPERM, errno.EACCES, errno.EXDE
 
 
 class Output(Protocol):
-    """Something that a text can be written to, once."""
+    """Something that a text or a picture can be written to, once."""
 
     identity: tuple[object, ...] | None
     """What tells it from other outputs; ``None`` where any number may share it."""
 
-    def write(self, text: str) -> None:
+    def write(self, data: str | bytes) -> None:
         """Write it all; ``OutputError`` where that fails."""
         ...
 
@@ -96,9 +96,9 @@ class _Descriptor:
         if fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise PermissionError(errno.EBADF, "it is open for reading only")
 
-    def write(self, text: str) -> None:
+    def write(self, data: str | bytes) -> None:
         with _explained(self._option, self._path):
-            write_all(self.fd, text)
+            write_all(self.fd, data)
 
 
 class _InPlace:
@@ -108,11 +108,11 @@ class _InPlace:
         self._option, self._path = option, path
         self.identity = identity_of(os.stat(path))
 
-    def write(self, text: str) -> None:
+    def write(self, data: str | bytes) -> None:
         with _explained(self._option, self._path):
             fd = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NOCTTY)
             try:
-                write_all(fd, text)
+                write_all(fd, data)
             finally:
                 os.close(fd)
 
@@ -132,17 +132,17 @@ class _Replaced:
         os.close(fd)
         self._discard(beside)
 
-    def write(self, text: str) -> None:
+    def write(self, data: str | bytes) -> None:
         with _explained(self._option, self._path), _uninterrupted():
             fd, beside = self._new_file()
             try:
-                write_all(fd, text)
+                write_all(fd, data)
                 os.fsync(fd)
                 self._put_in_place(fd, beside)
             except OSError as error:
                 if not self._exists or error.errno not in _NOT_REPLACEABLE:
                     raise
-                _InPlace(self._option, self._path).write(text)
+                _InPlace(self._option, self._path).write(data)
             finally:
                 os.close(fd)
                 self._discard(beside)

@@ -1,9 +1,8 @@
-"""Runs over time as a picture: for a report, a ticket, what CI keeps of a job.
+"""Charts drawn: for a report, a ticket, what CI keeps of a job.
 
-First a run becomes a chart, plain values and words; then that is drawn. matplotlib
-is loaded by what draws only, and without pyplot, which would be state of the whole
-process. What it draws depends on the runs alone: not on a matplotlibrc, not on the
-machine's fonts, not on the time.
+matplotlib is loaded by what draws only, and without pyplot, which would be state
+of the whole process. What it draws depends on the runs alone: not on a
+matplotlibrc, not on the machine's fonts, not on the time.
 
 The colours are those of Okabe and Ito, which people see apart who do not see all
 colours (https://jfly.uni-koeln.de/color/), darker where light lines lie on them.
@@ -13,13 +12,22 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmemrun.errors import BadInput
-from cmemrun.model import Process, Run, Sample
-from cmemrun.report.text import command_line, printable
+from cmemrun.model import Run
+from cmemrun.report.chart import (
+    MOST_NAMED,
+    PIXELS,
+    Chart,
+    Line,
+    Point,
+    of_processes,
+    of_run,
+    of_runs,
+)
+from cmemrun.report.fitting import Font, spread
 from cmemrun.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -27,12 +35,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "THEMES", "draw", "render", "thinned"]
+__all__ = ["FORMATS", "THEMES", "draw", "render"]
 
 FORMATS = ("svg", "png", "pdf")
-
-Point = tuple[float, int | None]
-"""Seconds since the start and bytes, ``None`` where nobody knows."""
 
 
 class Theme(NamedTuple):
@@ -57,9 +62,7 @@ THEMES = {
         alarm="#c24e00",
         stall="#a34f80",
         parts={"anon": "#56b4e9", "file": "#e69f00", "kernel": "#009e73", "sockets": "#cc79a7"},
-        lines=(
-            "#0072b2", "#d55e00", "#009e73", "#b0588a", "#b57d00", "#3a9bd6", "#1b1f24", "#8a8f98",
-        ),
+        lines=("#0072b2", "#d55e00", "#009e73", "#b0588a", "#b57d00", "#3a9bd6"),
     ),
     "dark": Theme(
         background="#14171c",
@@ -69,65 +72,30 @@ THEMES = {
         alarm="#ff8a3d",
         stall="#dd93bb",
         parts={"anon": "#0072b2", "file": "#a87400", "kernel": "#00805d", "sockets": "#a15f84"},
-        lines=(
-            "#56b4e9", "#f07c2e", "#1fc796", "#dd93bb", "#e69f00", "#f0e442", "#e8eaed", "#8a929c",
-        ),
+        lines=("#56b4e9", "#f07c2e", "#1fc796", "#dd93bb", "#e69f00", "#f0e442"),
     ),
-}  # fmt: skip
+}
 
-# As many as a screen has across the picture, about: finer is seen by nobody.
-_PIXELS = 800
-_STRIP_PIXELS = 300
+_DASHES: tuple[Any, ...] = ("-", (0, (2.2, 1.6)), (0, (1, 1.2)))
+
+
 # A limit this many times as high as what was used would leave that flat.
 _HIGHEST_LEVEL = 2.0
-_MOST_PROCESSES = 8
-_MOST_NAMED = 12
-_PARTS = {
-    "anon": "anon_bytes",
-    "file": "file_bytes",
-    "kernel": "kernel_bytes",
-    "sockets": "sock_bytes",
-}
-_STYLES = ("-", "--", ":")
 
+# Lengths are inches, sizes of type are points.
+_WIDTH, _LEFT, _RIGHT, _RIGHT_BARE = 10.0, 0.95, 1.45, 0.3
+_PLOT_HEIGHT, _STRIP_HEIGHT, _STRIP_GAP = 3.7, 0.3, 0.2
+_ROW = 0.178
+_SMALL, _NORMAL, _LARGE = 8.5, 9.0, 12.0
 
-class _Line(NamedTuple):
-    points: list[Point]
-    label: str
-    colour: int | None
-    """Of the theme's lines; ``None`` for that of its text."""
-    style: str = "-"
-    width: float = 1.4
-    peak: tuple[float, int] | None = None
-    """Where it has its mark."""
-
-
-class _Level(NamedTuple):
-    bytes: int
-    label: str
-    alarm: bool = True
-    style: str = "-"
-
-
-class _Chart(NamedTuple):
-    """What is to be drawn; times are seconds since the start."""
-
-    title: str
-    subtitle: str
-    span_seconds: float
-    lines: list[_Line]
-    levels: list[_Level]
-    parts: Mapping[str, list[Point]] = {}
-    """Upper edges by the name of the part, the lowest first."""
-    highest: tuple[float, int] | None = None
-    kills: Sequence[float] = ()
-    stalls: Sequence[float] = ()
-    """Shares of equal parts of the span, 0 to 1."""
-    stalled_seconds: float = 0.0
-    blind_from: float | None = None
-    """From when on nobody looked."""
-    more: str = ""
-    """What the legend leaves out."""
+_TIMES = (
+    (1.0, 1e-3, "milliseconds"),
+    (180.0, 1.0, "seconds"),
+    (3 * 3600.0, 60.0, "minutes"),
+    (3 * 86400.0, 3600.0, "hours"),
+    (math.inf, 86400.0, "days"),
+)
+"""Spans up to which a unit is taken, in seconds, and the unit's seconds and name."""
 
 
 def render(
@@ -157,9 +125,9 @@ def draw(runs: Sequence[Run], *, theme: str = "light", processes: bool = False) 
     ``BadInput`` where they were not recorded, and where there are several runs.
     """
     if not processes:
-        chart = _one(runs[0]) if len(runs) == 1 else _several(runs)
+        chart = of_run(runs[0]) if len(runs) == 1 else of_runs(runs)
     elif len(runs) == 1:
-        chart = _of_processes(runs[0])
+        chart = of_processes(runs[0])
     else:
         raise BadInput(
             f"the processes of {len(runs)} runs do not fit into one picture",
@@ -167,259 +135,6 @@ def draw(runs: Sequence[Run], *, theme: str = "light", processes: bool = False) 
         )
     with _settings():
         return _Drawing(chart, THEMES[theme]).figure
-
-
-def thinned(points: Sequence[Point], span_seconds: float) -> list[Point]:
-    """What is seen of many points: the lowest and the highest of each pixel.
-
-    A pixel in which nothing is known is a gap.
-    """
-    seen: list[Point] = []
-    for _, inside in groupby(points, lambda point: int(point[0] / span_seconds * _PIXELS)):
-        first, *others = inside
-        known = [point for point in (first, *others) if point[1] is not None]
-        if known:
-            seen += sorted({min(known, key=_bytes), max(known, key=_bytes)})
-        else:
-            seen.append(first)
-    return seen
-
-
-_bytes = itemgetter(1)
-
-
-# From here on runs become charts.
-
-
-def _one(run: Run) -> _Chart:
-    samples = _in_order(run)
-    chart = _frame(run, samples)
-    lines = [_line(chart, samples, "usage", "usage_bytes", None)]
-    if any(sample.working_set_bytes is not None for sample in samples):
-        lines.append(
-            _line(chart, samples, "working set", "working_set_bytes", None, (0, (2, 1.5)))
-        )
-    return chart._replace(lines=lines, parts=_stack(samples, chart.span_seconds))
-
-
-def _of_processes(run: Run) -> _Chart:
-    samples = _in_order(run)
-    looks = [sample for sample in samples if sample.processes]
-    if not looks:
-        raise BadInput("no processes were recorded", hint="run with --processes")
-    chart = _frame(run, samples)
-    seen: dict[int, list[Process]] = {}
-    for look in looks:
-        for process in look.processes:
-            seen.setdefault(process.pid, []).append(process)
-    by_size = sorted(seen.values(), key=lambda one: _highest(one)[1], reverse=True)
-    lines = [_line(chart, samples, "usage of the group", "usage_bytes", None)]
-    for number, one in enumerate(by_size[:_MOST_PROCESSES]):
-        kind, highest = _highest(one)
-        points = []
-        for look in looks:
-            found = next((each for each in look.processes if each.pid == one[0].pid), None)
-            when = look.processes_elapsed_seconds
-            seconds = look.elapsed_seconds if when is None else when
-            points.append((seconds, getattr(found, kind, None)))
-        last = one[-1]
-        name = command_line(last.command, 120) or printable(last.name)
-        label = f"{last.pid} {name}"
-        size = f"{kind[:3].upper()} {format_size(highest)}"
-        lines.append(
-            _Line(thinned(points, chart.span_seconds), f"{label}\0, {size}", number, width=1.8)
-        )
-    more = len(by_size) - _MOST_PROCESSES
-    end = points[-1][0]
-    return chart._replace(
-        lines=lines,
-        more=f"and {more} smaller ones" if more > 0 else "",
-        blind_from=end if end < chart.span_seconds * 0.95 else None,
-    )
-
-
-def _highest(one: Sequence[Process]) -> tuple[str, int]:
-    """What is known of a process, PSS or else RSS, and how much it was at most."""
-    known = [process.pss_bytes for process in one if process.pss_bytes is not None]
-    if known:
-        return "pss_bytes", max(known)
-    return "rss_bytes", max(process.rss_bytes for process in one)
-
-
-def _several(runs: Sequence[Run]) -> _Chart:
-    span = max(_span(run, run.samples) for run in runs)
-    lines = []
-    commands = {run.command for run in runs}
-    for number, run in enumerate(runs):
-        samples = _in_order(run)
-        points: list[Point] = [(sample.elapsed_seconds, sample.usage_bytes) for sample in samples]
-        top = max(samples, key=lambda sample: sample.usage_bytes, default=run.at_peak)
-        lines.append(
-            _Line(
-                thinned(points, span),
-                f"{number + 1}  {_command(run, 120)}\0, {_peak(run)}",
-                number % len(THEMES["light"].lines),
-                _STYLES[number // len(THEMES["light"].lines) % len(_STYLES)],
-                1.6,
-                (top.elapsed_seconds, run.peak_bytes),
-            )
-        )
-    levels = [level for level in _allowed(runs[0]) if all(level in _allowed(run) for run in runs)]
-    same = len(commands) == 1
-    more = len(runs) - _MOST_NAMED
-    return _Chart(
-        title=_command(runs[0]) if same else f"Memory usage of {len(runs)} runs",
-        subtitle=" · ".join(
-            ([f"{len(runs)} runs"] if same else [])
-            + [word for word in _origin(runs[0]) if all(word in _origin(run) for run in runs)]
-        ),
-        span_seconds=span,
-        lines=lines,
-        levels=levels,
-        more=f"and {more} more" if more > 0 else "",
-    )
-
-
-def _frame(run: Run, samples: Sequence[Sample]) -> _Chart:
-    """What is around the lines, whatever they are."""
-    span = _span(run, samples)
-    top = max(samples, key=lambda sample: sample.usage_bytes, default=None)
-    return _Chart(
-        title=_command(run),
-        subtitle=" · ".join([*_origin(run), *_method(run)]),
-        span_seconds=span,
-        lines=[],
-        levels=[_Level(run.peak_bytes, _peak(run), alarm=False), *_allowed(run)],
-        highest=(top.elapsed_seconds, top.usage_bytes) if top else None,
-        kills=_kills(run, samples),
-        stalls=_stalls(samples, span),
-        stalled_seconds=run.pressure.some_seconds if run.pressure else 0.0,
-    )
-
-
-def _in_order(run: Run) -> list[Sample]:
-    # A stranger's document may have them in any order.
-    return sorted(run.samples, key=lambda sample: sample.elapsed_seconds)
-
-
-def _span(run: Run, samples: Sequence[Sample]) -> float:
-    return max(1e-4, run.wall_seconds, *(sample.elapsed_seconds for sample in samples))
-
-
-def _line(
-    chart: _Chart,
-    samples: Sequence[Sample],
-    label: str,
-    name: str,
-    colour: int | None,
-    style: Any = "-",
-) -> _Line:
-    points = [(sample.elapsed_seconds, getattr(sample, name)) for sample in samples]
-    return _Line(thinned(points, chart.span_seconds), label, colour, style)
-
-
-def _stack(samples: Sequence[Sample], span_seconds: float) -> dict[str, list[Point]]:
-    """Upper edges of the parts, each on those below; a part that nobody knows is left out."""
-    edges = {}
-    below: list[int | None] = [0] * len(samples)
-    for label, name in _PARTS.items():
-        sizes = [getattr(sample, name) for sample in samples]
-        if any(sizes):
-            below = [
-                None if size is None or under is None else under + size
-                for size, under in zip(sizes, below, strict=True)
-            ]
-            times = (sample.elapsed_seconds for sample in samples)
-            edges[label] = thinned(list(zip(times, below, strict=True)), span_seconds)
-    return edges
-
-
-def _kills(run: Run, samples: Sequence[Sample]) -> list[float]:
-    """When the kernel had counted an OOM kill more, none nearer to another than can be seen."""
-    looks = [*samples, run.at_exit]
-    counts = [(look.elapsed_seconds, look.events.oom_kill) for look in looks]
-    if run.events.oom_kill is not None:
-        counts.append((looks[-1].elapsed_seconds, run.events.oom_kill))
-    # A group that was there before may have counted some before.
-    before = None if run.method.attached else 0
-    kills: list[float] = []
-    for seconds, count in counts:
-        if count is None:
-            continue
-        if before is not None and count > before:
-            near = kills and seconds - kills[-1] < _span(run, samples) / 200
-            if not near:
-                kills.append(seconds)
-        before = count
-    return kills
-
-
-def _stalls(samples: Sequence[Sample], span_seconds: float) -> list[float]:
-    """The share of time that somebody waited for memory, for equal parts of the span."""
-    lost, width = [0.0] * _STRIP_PIXELS, span_seconds / _STRIP_PIXELS
-    known = [(one.elapsed_seconds, one.pressure.some_seconds) for one in samples if one.pressure]
-    for (begin, before), (end, after) in pairwise(known):
-        grown = after - before
-        if grown <= 0:
-            continue
-        # The kernel adds it up late at times: then it was lost earlier than in between.
-        begin = max(0.0, min(begin, end - grown))
-        first = max(0, int(begin / width))
-        last = min(_STRIP_PIXELS - 1, int(end / width))
-        for index in range(first, last + 1):
-            inside = min(end, (index + 1) * width) - max(begin, index * width)
-            lost[index] += grown * max(0.0, inside) / max(end - begin, 1e-9)
-    return [min(1.0, one / width) for one in lost] if any(lost) else []
-
-
-def _allowed(run: Run) -> list[_Level]:
-    levels = []
-    if isinstance(run.limits.max_bytes, int):
-        levels.append(_Level(run.limits.max_bytes, f"limit {format_size(run.limits.max_bytes)}"))
-    for budget in run.budgets:
-        if budget.metric == "peak":
-            label = f"budget {format_size(budget.allowed)}"
-            levels.append(_Level(budget.allowed, label, style="--"))
-    return levels
-
-
-def _peak(run: Run) -> str:
-    return f"peak {'≥ ' if run.method.lower_bound else ''}{format_size(run.peak_bytes)}"
-
-
-def _command(run: Run, width: int = 200) -> str:
-    return command_line(run.command, width) or printable(run.method.group)
-
-
-def _origin(run: Run) -> list[str]:
-    kernel = run.environment.kernel
-    return [printable(run.method.backend), f"Linux {printable(kernel)}"]
-
-
-def _method(run: Run) -> list[str]:
-    words = [f"{len(run.samples)} of {run.method.sample_count} samples"]
-    if len(run.samples) == run.method.sample_count:
-        words = [f"{run.method.sample_count} samples"]
-    if run.method.lower_bound:
-        words.append("a LOWER BOUND")
-    return words
-
-
-# From here on charts are drawn. Lengths are inches, sizes of type are points.
-
-_WIDTH, _LEFT, _RIGHT = 10.0, 0.95, 1.45
-_PLOT_HEIGHT, _STRIP_HEIGHT = 3.7, 0.3
-_ROW = 0.21
-_SMALL, _NORMAL, _LARGE = 8.5, 9.0, 12.0
-
-_TIMES = (
-    (1.0, 1e-3, "milliseconds"),
-    (180.0, 1.0, "seconds"),
-    (3 * 3600.0, 60.0, "minutes"),
-    (3 * 86400.0, 3600.0, "hours"),
-    (math.inf, 86400.0, "days"),
-)
-"""Spans up to which a unit is taken, in seconds, and the unit's seconds and name."""
 
 
 @contextmanager
@@ -432,6 +147,11 @@ def _settings() -> Iterator[None]:
             f"a plot needs matplotlib, which cannot be loaded: {error}",
             hint="pip install 'cmemrun[plot]'",
         ) from error
+    except ValueError as error:
+        raise BadInput(
+            f"matplotlib refuses its own settings: {error}",
+            hint="look at MPLBACKEND and at a matplotlibrc, here or in ~/.config/matplotlib",
+        ) from error
     settings = {
         name: value
         for name, value in matplotlib.rcParamsDefault.items()
@@ -443,6 +163,7 @@ def _settings() -> Iterator[None]:
             "text.parse_math": False,
             "font.family": ["DejaVu Sans"],  # which comes with matplotlib
             "font.size": _NORMAL,
+            "text.hinting": "none",  # which would make some text wider than it was measured
             "svg.hashsalt": "cmemrun",
             "svg.fonttype": "path",  # the same wherever it is shown
             "pdf.fonttype": 42,  # text that can be searched
@@ -452,20 +173,20 @@ def _settings() -> Iterator[None]:
 
 
 class _Drawing:
-    def __init__(self, chart: _Chart, theme: Theme) -> None:
+    def __init__(self, chart: Chart, theme: Theme) -> None:
         from matplotlib.figure import Figure
 
         self.chart, self.theme = chart, theme
-        self.font = _Font()
+        self.font = Font()
         self.unit_seconds, self.unit = next(
             (seconds, name) for most, seconds, name in _TIMES if chart.span_seconds <= most
         )
-        self.entries: list[tuple[Artist, str]] = []
+        self.entries: list[tuple[Artist, str, str]] = []
         self.in_rows = not chart.parts and len(chart.lines) > 1
-        rows = min(len(chart.lines), _MOST_NAMED) + bool(chart.more) if self.in_rows else 1
-        strip = _STRIP_HEIGHT + 0.12 if chart.stalls else 0.0
+        rows = min(len(chart.lines), MOST_NAMED) + bool(chart.more) if self.in_rows else 1
+        strip = _STRIP_HEIGHT + _STRIP_GAP if chart.stalls else 0.0
         # From the top: title, subtitle, legend, a row for marks, the plot, its ticks.
-        above = 0.74 + rows * _ROW + 0.3
+        above = 0.74 + rows * _ROW + (0.34 if chart.kills else 0.14)
         self.height = above + _PLOT_HEIGHT + strip + 0.55
         self.figure = Figure((_WIDTH, self.height), facecolor=theme.background)
         self._head()
@@ -490,7 +211,7 @@ class _Drawing:
     def _axes(self, bottom: float, height: float) -> "Axes":
         from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-        width = _WIDTH - _LEFT - _RIGHT
+        width = _WIDTH - _LEFT - (_RIGHT if self.chart.levels else _RIGHT_BARE)
         axes = self.figure.add_axes(
             (_LEFT / _WIDTH, bottom / self.height, width / _WIDTH, height / self.height),
             facecolor="none",
@@ -505,9 +226,9 @@ class _Drawing:
         return axes
 
     def _head(self) -> None:
-        width = (_WIDTH - 0.4) * 72
-        title = self.font.fitted(self.chart.title, "", width, _LARGE, "bold")
-        subtitle = self.font.fitted(self.chart.subtitle, "", width, _NORMAL)
+        width = (_WIDTH - 0.6) * 72
+        title = self.font.fitted(self.chart.title, width, _LARGE, weight="bold")
+        subtitle = self.font.fitted(self.chart.subtitle, width, _NORMAL)
         self._text(0.17, title, _LARGE, self.theme.text, weight="bold")
         self._text(0.43, subtitle, _NORMAL, self.theme.dim)
 
@@ -527,9 +248,9 @@ class _Drawing:
         chart = self.chart
         drawn = [*(line.points for line in chart.lines), *chart.parts.values()]
         sizes = [size for points in drawn for _, size in points if size is not None]
-        sizes += [line.peak[1] for line in chart.lines if line.peak]
+        sizes += [line.peak_bytes for line in chart.lines]
         sizes += [level.bytes for level in chart.levels if not level.alarm]
-        used = max(sizes, default=0) or 4096
+        used = max([0, *sizes]) or 4096
         near = [
             level.bytes for level in chart.levels if used < level.bytes <= used * _HIGHEST_LEVEL
         ]
@@ -546,31 +267,46 @@ class _Drawing:
         from matplotlib.patches import Patch
 
         # The highest first: what is drawn later covers what is below its own edge.
-        for depth, (name, edge) in enumerate(reversed(self.chart.parts.items())):
+        for depth, (name, edge) in enumerate(reversed(list(self.chart.parts.items()))):
             colour = self.theme.parts[name]
             xs, ys = self._columns(edge)
             self.axes.fill_between(xs, ys, 0, color=colour, linewidth=0, zorder=2 + depth / 10)
         for name in self.chart.parts:
-            self.entries.append((Patch(color=self.theme.parts[name], linewidth=0), name))
+            self.entries.append((Patch(color=self.theme.parts[name], linewidth=0), name, ""))
 
     def _lines(self) -> None:
         for line in self.chart.lines:
-            colour = self.theme.text if line.colour is None else self.theme.lines[line.colour]
+            colour, dashes = self.theme.text, _DASHES[line.dashed]
+            if line.number is not None:
+                colour = self.theme.lines[line.number % len(self.theme.lines)]
+                dashes = _DASHES[line.number // len(self.theme.lines) % len(_DASHES)]
             xs, ys = self._columns(line.points)
             (drawn,) = self.axes.plot(
                 xs,
                 ys,
                 color=colour,
-                linestyle=line.style,
-                linewidth=line.width,
+                linestyle=dashes,
+                linewidth=0.6 if len(xs) > PIXELS else 1.5,
+                marker="o" if line.dotted_at_points else None,
+                markersize=2.6,
                 solid_joinstyle="round",
                 zorder=4,
             )
-            self.entries.append((drawn, line.label))
-            if line.peak:
-                self._dot(*line.peak, colour)
+            self.entries.append((drawn, line.label, line.end))
+            if line.highest:
+                self._peak(line, line.highest, colour)
         if self.chart.highest:
             self._highest(*self.chart.highest)
+
+    def _peak(self, line: Line, highest: tuple[float, int], colour: str) -> None:
+        """The peak of one of several runs, above where it is likely to have been."""
+        seconds, size = highest
+        time = self._time(seconds)
+        self.axes.plot([time, time], [size, line.peak_bytes], color=colour, linestyle=":", zorder=4)
+        self._dot(seconds, line.peak_bytes, colour)
+        if line.number is not None:
+            at = (time, line.peak_bytes)
+            self._write(str(line.number + 1), at, (5, 4), colour, weight="bold")
 
     def _highest(self, seconds: float, size: int) -> None:
         """The highest sample; in words where the peak, which has no moment, was well above it."""
@@ -578,15 +314,14 @@ class _Drawing:
         peak = self.chart.levels[0].bytes
         if size < peak * 0.98:
             left = seconds > self.chart.span_seconds * 0.7
-            self.axes.annotate(
+            self._write(
                 f"highest sample {format_size(size)}",
                 (self._time(seconds), size),
-                xytext=(-7 if left else 7, 3),
-                textcoords="offset points",
+                (-9 if left else 9, -2),
+                self.theme.text,
                 ha="right" if left else "left",
-                color=self.theme.text,
-                fontsize=_SMALL,
-                zorder=7,
+                va="top",
+                bbox={"facecolor": self.theme.background, "alpha": 0.75, "linewidth": 0, "pad": 1},
             )
 
     def _dot(self, seconds: float, size: int, colour: str) -> None:
@@ -602,6 +337,32 @@ class _Drawing:
             zorder=6,
         )
 
+    def _write(
+        self,
+        text: str,
+        at: tuple[float, float],
+        offset: tuple[float, float],
+        colour: str,
+        axes: "Axes | None" = None,
+        **more: Any,
+    ) -> None:
+        """Some words, so many points away from a place in the plot."""
+        (axes or self.axes).annotate(
+            text,
+            at,
+            xytext=offset,
+            textcoords="offset points",
+            color=colour,
+            fontsize=_SMALL,
+            annotation_clip=False,
+            zorder=7,
+            **more,
+        )
+
+    def _at_the_right(self, axes: "Axes", height: float, text: str, colour: str) -> None:
+        more = {"xycoords": "axes fraction", "va": "center_baseline"}
+        self._write(text, (1, height), (6, 0), colour, axes, **more)
+
     def _levels(self) -> None:
         """What goes straight across, named at its right end, the names apart from each other."""
         places = []
@@ -609,50 +370,41 @@ class _Drawing:
             colour = self.theme.alarm if level.alarm else self.theme.text
             label = level.label
             if level.bytes <= self.top:
-                width = 1.3 if level.alarm else 0.8
                 self.axes.axhline(
-                    level.bytes, color=colour, linestyle=level.style, linewidth=width, zorder=5
+                    level.bytes,
+                    color=colour,
+                    linestyle=_DASHES[level.dashed],
+                    linewidth=1.3 if level.alarm else 0.7,
+                    zorder=5 if level.alarm else 3,
                 )
             else:
                 label += " ↑"
             places.append((min(level.bytes, self.top) / self.top, label, colour))
         places.sort(key=itemgetter(0))
         apart = _SMALL * 1.45 / (_PLOT_HEIGHT * 72)
-        heights = _spread([place[0] for place in places], apart)
+        heights = spread([place[0] for place in places], apart)
         for height, (_, label, colour) in zip(heights, places, strict=True):
-            self.axes.annotate(
-                label,
-                (1, height),
-                xycoords="axes fraction",
-                xytext=(6, 0),
-                textcoords="offset points",
-                va="center_baseline",
-                color=colour,
-                fontsize=_SMALL,
-                annotation_clip=False,
-            )
+            self._at_the_right(self.axes, height, label, colour)
 
     def _kills(self) -> None:
         span, named = self.chart.span_seconds, -math.inf
         for seconds in self.chart.kills:
+            time, dashes = self._time(seconds), (0, (3, 2))
             self.axes.axvline(
-                self._time(seconds), color=self.theme.alarm, linestyle=(0, (3, 2)), zorder=5
+                time, color=self.theme.alarm, linestyle=dashes, zorder=5, clip_on=False
             )
             if seconds - named < span * 0.09:
                 continue
             named = seconds
             side = "left" if seconds < span * 0.04 else "center"
-            self.axes.annotate(
+            self._write(
                 "OOM kill",
-                (self._time(seconds), 1),
+                (time, 1),
+                (0, 4),
+                self.theme.alarm,
                 xycoords=("data", "axes fraction"),
-                xytext=(0, 4),
-                textcoords="offset points",
                 ha=side,
-                color=self.theme.alarm,
-                fontsize=_SMALL,
                 weight="bold",
-                annotation_clip=False,
             )
 
     def _blind(self) -> None:
@@ -684,34 +436,21 @@ class _Drawing:
         )
         axes.set_ylim(0, 1)
         axes.set_yticks([0, 1], ["0", "100 %"])
-        axes.annotate(
-            f"stalled {format_duration(self.chart.stalled_seconds)}",
-            (1, 0.5),
-            xycoords="axes fraction",
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center_baseline",
-            color=self.theme.stall,
-            fontsize=_SMALL,
-            annotation_clip=False,
-        )
+        told = f"stalled {format_duration(self.chart.stalled_seconds)}"
+        self._at_the_right(axes, 0.5, told, self.theme.stall)
 
     def _legend(self) -> None:
         if len(self.entries) < 2:
             return
         from matplotlib.lines import Line2D
 
-        entries = self.entries[:_MOST_NAMED] if self.in_rows else self.entries
+        entries = self.entries[:MOST_NAMED] if self.in_rows else self.entries
         if self.chart.more:
-            entries = [*entries, (Line2D([], [], linestyle="none"), self.chart.more)]
+            entries = [*entries, (Line2D([], [], linestyle="none"), self.chart.more, "")]
         width = (_WIDTH - 1.0) * 72
-        labels = []
-        for _, label in entries:
-            start, _, end = label.partition("\0")
-            labels.append(self.font.fitted(start, end, width, _SMALL))
         self.figure.legend(
-            [entry[0] for entry in entries],
-            labels,
+            [sign for sign, _, _ in entries],
+            [self.font.fitted(label, width, _SMALL, end=end) for _, label, end in entries],
             loc="upper left",
             bbox_to_anchor=(0.2 / _WIDTH, 1 - 0.7 / self.height),
             ncols=1 if self.in_rows else len(entries),
@@ -752,70 +491,10 @@ class _Drawing:
         )
 
 
-class _Font:
-    """What the typeface can show, and how wide that is."""
-
-    def __init__(self) -> None:
-        from matplotlib.font_manager import FontProperties, findfont, get_font
-
-        self._faces = [
-            get_font(findfont(FontProperties(weight=weight))) for weight in ("normal", "bold")
-        ]
-
-    def fitted(
-        self, text: str, end: str, width: float, size: float, weight: str = "normal"
-    ) -> str:
-        """A text with its end, its beginning shortened until both fit into a width in points."""
-        whole = text = self._shown(text)
-        end = self._shown(end)
-        while text and self._width(text + end, size, weight) > width:
-            # By what it is too wide, about, and so in a few steps.
-            share = width / self._width(text + end, size, weight)
-            whole = whole[: min(len(whole) - 1, int(len(whole) * share) + 1)]
-            text = whole + "…"
-        return text + end
-
-    def _shown(self, text: str) -> str:
-        """A text whose characters all have a glyph; for others their number is shown."""
-        return "".join(
-            char
-            if all(face.get_char_index(ord(char)) for face in self._faces)
-            else char.encode("unicode_escape").decode("ascii")
-            for char in text
-        )
-
-    def _width(self, text: str, size: float, weight: str) -> float:
-        from matplotlib.font_manager import FontProperties
-        from matplotlib.textpath import text_to_path
-
-        font = FontProperties(size=size, weight=weight)
-        return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
-
-
 def _tick_step(top: float) -> int:
     """A power of two that gives a few ticks, none of them at an odd fraction of a unit."""
     step = 1
     while top / step > 6:
         step *= 2
-    unit = 1024 ** max(0, int(math.log2(max(top, 1)) // 10))
+    unit: int = 1024 ** int(math.log2(max(top, 1)) // 10)
     return max(step, unit // 2)
-
-
-def _spread(heights: Sequence[float], apart: float) -> list[float]:
-    """Rising heights, moved as little as leaves them ``apart`` from each other."""
-    groups: list[list[float]] = []
-    for height in heights:
-        groups.append([height])
-        # A group is centred where its members would be; where two touch they are one.
-        while len(groups) > 1 and _low(groups[-1], apart) - _high(groups[-2], apart) < apart:
-            last = groups.pop()
-            groups[-1] += last
-    return [_low(group, apart) + index * apart for group in groups for index in range(len(group))]
-
-
-def _low(group: Sequence[float], apart: float) -> float:
-    return sum(group) / len(group) - (len(group) - 1) * apart / 2
-
-
-def _high(group: Sequence[float], apart: float) -> float:
-    return _low(group, apart) + (len(group) - 1) * apart
