@@ -43,6 +43,9 @@ class Census:
         self._source = source
         self._track = track
         self._mappings = mappings
+        if mappings:
+            # Else the first look would load it, and have spent its time on that.
+            import psutil  # noqa: F401
         factor = _MAPPINGS_FACTOR if mappings else 1
         self._share, self._burst_seconds = _SHARE * factor, _BURST_SECONDS * factor
         self._saved_seconds = self._burst_seconds
