@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
-from cmemrun.errors import CmemrunError, ProgramNotExecutable, ProgramNotFound
+from cmemrun.errors import BadInput, CmemrunError, ProgramNotExecutable, ProgramNotFound
 from cmemrun.identity import User, become, environment_of, libc, not_allowed
+from cmemrun.kernel.files import write_text
+from cmemrun.kernel.process import has_executed
 from cmemrun.model import Exit
 
 __all__ = ["Program", "original_environment"]
@@ -57,6 +59,8 @@ class Program:
         self._status: int | None = None
         self._stop_signal: int | None = None
         self.usage: resource.struct_rusage | None = None
+        self.has_executed = False
+        """Whether it became the program before it was last looked at."""
         waiting, self._gate = os.pipe()
         self._failure, failing = os.pipe()
         self.pid = os.fork()
@@ -79,6 +83,19 @@ class Program:
             os.write(gate, b"!")
         os.close(gate)
 
+    def adjust_oom_score(self, adj: int) -> None:
+        """Have the OOM killer choose it sooner or later than by its size; for those it makes, too.
+
+        Raises ``BadInput`` where this takes rights that we do not have.
+        """
+        try:
+            write_text(f"/proc/{self.pid}/oom_score_adj", str(adj))
+        except OSError as error:
+            raise BadInput(
+                f"--oom-score-adj: {adj} is refused: {error.strerror}",
+                hint="only root may lower it",
+            ) from error
+
     def abandon(self) -> None:
         """End it where it stands, wherever that is; harmless after its end."""
         if self._gate >= 0:
@@ -94,6 +111,7 @@ class Program:
     def poll(self) -> bool:
         """Look for news of it; whether it has ended."""
         if self._status is None:
+            self.has_executed = self.has_executed or has_executed(self.pid)
             pid, status, usage = os.wait4(self.pid, os.WNOHANG | os.WUNTRACED)
             if pid and os.WIFSTOPPED(status):
                 self._stop_signal = os.WSTOPSIG(status)

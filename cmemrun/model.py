@@ -37,6 +37,7 @@ __all__ = [
     "Process",
     "Run",
     "Sample",
+    "Setting",
     "Straggler",
     "Unlimited",
 ]
@@ -222,6 +223,29 @@ class Limits(NamedTuple):
 
     max_bytes: Limit = None
     oom_group: bool | None = None
+    high_bytes: Limit = None
+    """Above it processes are slowed down and reclaimed from."""
+    low_bytes: Limit = None
+    """Below it memory is reclaimed only where nobody else has any."""
+    min_bytes: Limit = None
+    """Below it memory is never reclaimed."""
+    swap_max_bytes: Limit = None
+    zswap_max_bytes: Limit = None
+    pids_max: Limit = None
+    """Of processes and threads."""
+    oom_score_adj: int | None = None
+    """Of the main process when it starts, which those it makes inherit."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Other files of the group and what was written to each."""
+
+
+class Setting(NamedTuple):
+    """One file of a group, what somebody's rule writes to it, and where that rule is from."""
+
+    file: str
+    value: str
+    rule: str
+    source: str
 
 
 class Exit(NamedTuple):

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -150,6 +151,9 @@ def _attempt(
         )
         stack.callback(group.remove)
         limits = group.limit(settings.limits)
+        if settings.limits.oom_score_adj is not None:
+            program.adjust_oom_score(settings.limits.oom_score_adj)
+            limits = limits._replace(oom_score_adj=settings.limits.oom_score_adj)
         with _aside(meanwhile):
             try:
                 group.attach(program.pid)
@@ -237,6 +241,10 @@ def _run(
     if cpu is None:
         cpu = _waited_for(program)
         notes.append("CPU time is of the main process and the children it waited for")
+    if end.signal == signal.SIGKILL and not program.has_executed:
+        notes.append(
+            "it was killed before it was the program: a limit is less than it takes to start one"
+        )
     if not group.remove():
         notes.append(f"{group.where} could not be removed: what is in it cannot be killed")
     return account.close(

@@ -61,8 +61,9 @@ class Foreground:
     """For the command line: takes every signal in one place, so that none can come in between.
 
     A context; inside it the watched signals are blocked, and a thread started
-    there inherits that. ``before_stop`` and ``after_stop`` are called when we stop
-    and when somebody has continued us, for what we have in the terminal.
+    there inherits that. For what we have in the terminal ``before_stop`` and
+    ``after_stop`` are called when we stop and when somebody has continued us, and
+    ``on_resize`` when its size has changed while the program runs.
     """
 
     def __init__(self) -> None:
@@ -71,6 +72,7 @@ class Foreground:
         self.is_relative: Callable[[int], bool] = lambda _: False
         self.before_stop: Callable[[], None] = lambda: None
         self.after_stop: Callable[[], None] = lambda: None
+        self.on_resize: Callable[[], None] = lambda: None
         self._mask: set[int] = set()
         self._child_ignored = False
         self._endings: set[int] = set()
@@ -105,6 +107,8 @@ class Foreground:
         info = self._take(_WATCHED, seconds)
         if info is None or info.si_signo in (signal.SIGCHLD, signal.SIGCONT):
             return
+        if info.si_signo == signal.SIGWINCH:
+            self.on_resize()
         if info.si_code in _SENT_BY_PROCESS:
             # To our process group, we take it, where one of its own sent it.
             # Somebody else's signal to the group cannot be told from one to us.

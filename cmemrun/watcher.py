@@ -29,6 +29,7 @@ class WatchSettings(NamedTuple):
     probe: Probe = AUTO_PROBE
     seconds: float | None = None
     track_processes: bool = False
+    keep_processes: bool = True
     mappings: bool = False
 
 
@@ -62,6 +63,7 @@ def watch(
             refresh_seconds=settings.refresh_seconds,
             probe=settings.probe,
             track_processes=settings.track_processes,
+            keep_processes=settings.keep_processes,
             mappings=settings.mappings,
             listeners=[observer.sample for observer in observers],
         )

@@ -6,10 +6,22 @@ from typing import NamedTuple, Protocol
 
 from cmemrun.model import Composition, Identity, Limits, Sample
 
-__all__ = ["Adopt", "CpuTime", "Group", "Heir", "Source"]
+__all__ = ["LIMIT_OPTIONS", "Adopt", "CpuTime", "Group", "Heir", "Source"]
 
 Adopt = Callable[[str], None]
 """Told every directory just before it is made, so that somebody can remove it whatever happens."""
+
+
+LIMIT_OPTIONS = {
+    "min_bytes": "--min",
+    "low_bytes": "--low",
+    "high_bytes": "--high",
+    "max_bytes": "--limit",
+    "swap_max_bytes": "--swap",
+    "zswap_max_bytes": "--zswap",
+    "pids_max": "--pids",
+}
+"""What sets which of the ``Limits``, in the order in which they are: first what protects."""
 
 
 class Heir(Protocol):

@@ -5,15 +5,16 @@ v1's ``freezer``. A run can do without any.
 """
 
 import os
+import re
 from resource import struct_rusage
 
 from cmemrun.backends import tree
-from cmemrun.backends.base import Adopt
+from cmemrun.backends.base import LIMIT_OPTIONS, Adopt
 from cmemrun.backends.reading import DirectorySource
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import read_text, write_text
 from cmemrun.log import Log
-from cmemrun.model import Limit
+from cmemrun.model import Limit, Limits
 
 __all__ = ["DirectoryGroup", "make_companion"]
 
@@ -23,14 +24,15 @@ log = Log(__name__)
 # trying after we have given up.
 _END_SECONDS = 10.0
 
+# Not cgroup.*, which moves, stops and kills.
+_CONTROL_FILE = re.compile(r"(?!cgroup\.)[a-z_]+(?:\.[A-Za-z0-9_]+)+")
+_LONGEST_VALUE = 200
+
 
 class DirectoryGroup(DirectorySource):
     """The half of a Group that is the same in every hierarchy: to enter it and to end it."""
 
     way = ""
-
-    unlimited = "max"
-    """What is written for no limit."""
 
     def attach(self, pid: int) -> None:
         for companion in list(self._companions):
@@ -70,26 +72,60 @@ class DirectoryGroup(DirectorySource):
         log.debug("removed groups=%s gone=%s", self.directories, gone)
         return gone
 
-    def _set_limit(self, name: str, value: Limit) -> None:
-        """Write ``--limit`` where this hierarchy has it."""
+    def limit(self, wanted: Limits) -> Limits:
+        """Set what is wanted and return what the kernel made of it (see ``Group``)."""
         page_bytes = os.sysconf("SC_PAGESIZE")
-        if isinstance(value, int) and value < page_bytes:
+        if isinstance(wanted.max_bytes, int) and wanted.max_bytes < page_bytes:
             # The kernel rounds down, and a limit of 0 kills whoever comes.
-            raise BadInput(f"--limit: {value} is less than a page", hint="write 512Mi for example")
-        self._set(name, str(value) if isinstance(value, int) else self.unlimited, option="--limit")
+            raise BadInput(
+                f"--limit: {wanted.max_bytes} is less than a page", hint="write 512Mi for example"
+            )
+        for name, option in LIMIT_OPTIONS.items():
+            value = getattr(wanted, name)
+            if value is not None:
+                self._set_limit(name, value, option, wanted)
+        if wanted.oom_group:
+            self._set_together()
+        written = tuple(self._set_file(file, value) for file, value in wanted.files)
+        return self.limits()._replace(files=written)
+
+    def limits(self) -> Limits:
+        raise NotImplementedError
+
+    def _set_limit(self, name: str, value: Limit, option: str, wanted: Limits) -> None:
+        """Set one of them in the way of this hierarchy; ``wanted`` are all."""
+        raise NotImplementedError
+
+    def _set_together(self) -> None:
+        """Have all killed where one is."""
+        raise NotImplementedError
+
+    def _set_file(self, file: str, value: str) -> tuple[str, str]:
+        """Write to a file of the group for ``--set``; the file and what it holds then."""
+        if not _CONTROL_FILE.fullmatch(file):
+            raise BadInput(
+                f"--set: {file!r} is no file of a controller's", hint="memory.swap.high=1G, say"
+            )
+        self._set(file, value, option="--set")
+        held = read_text(f"{self._holder_of(file)}/{file}")
+        return file, held.decode("utf-8", "replace").strip()[:_LONGEST_VALUE] if held else value
 
     def _set(self, name: str, value: str, *, option: str) -> None:
         """Write to one of our own files, for an option somebody gave."""
         try:
-            write_text(f"{self.where}/{name}", value)
+            write_text(f"{self._holder_of(name)}/{name}", value)
         except FileNotFoundError as error:
             raise BadInput(
                 f"{option}: this kernel has no {name} for the group", hint=f"run without {option}"
             ) from error
-        except OSError as error:
-            raise BadInput(
-                f"{option}: the kernel refuses {value} for {name}: {error.strerror}"
-            ) from error
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is empty"
+            raise BadInput(f"{option}: the kernel refuses {value!r} for {name}: {why}") from error
+
+    def _holder_of(self, name: str) -> str:
+        """Which of the group's directories has a file; its first where none has."""
+        having = (one for one in self.directories if os.path.exists(f"{one}/{name}"))
+        return next(having, self.where)
 
 
 def make_companion(parent: str | None, name: str, adopt: Adopt) -> str | None:

@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 
-from cmemrun.backends.base import CpuTime, Heir
+from cmemrun.backends.base import LIMIT_OPTIONS, CpuTime, Heir
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
 from cmemrun.kernel.process import Memory, descendants, has_executed, is_alive, memory_of
@@ -143,9 +143,13 @@ class ProcessTree:
         return self._surrounding.highest_rise_bytes()
 
     def limit(self, wanted: Limits) -> Limits:
-        if wanted.max_bytes is not None or wanted.oom_group:
+        asked = [
+            option for name, option in LIMIT_OPTIONS.items() if getattr(wanted, name) is not None
+        ]
+        asked += ["--oom-group"] * bool(wanted.oom_group) + ["--set"] * bool(wanted.files)
+        if asked:
             raise BadInput(
-                "--limit and --oom-group need a group, and none can be made here",
+                f"{' and '.join(asked)}: this needs a group, and none can be made here",
                 hint="run as root, or where you may make groups",
             )
         return Limits()

@@ -8,10 +8,10 @@ from cmemrun.backends.base import Adopt
 from cmemrun.backends.directory import DirectoryGroup, make_companion
 from cmemrun.backends.reading import DirectorySource
 from cmemrun.errors import BadInput, NoGroup
-from cmemrun.kernel.files import ControlFile, parse_keyed, read_text, write_text
+from cmemrun.kernel.files import ControlFile, parse_keyed, parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors
 from cmemrun.log import Log
-from cmemrun.model import UNLIMITED, Events, Limits, Sample
+from cmemrun.model import UNLIMITED, Events, Limit, Limits, Sample
 
 __all__ = ["V1Group", "V1Source", "companion_mounts", "companions", "make"]
 
@@ -25,6 +25,10 @@ _INNER_KILLS = (
     "the program made groups of its own: on v1 an OOM kill in one that it has removed"
     " again is seen only where a sample came in between"
 )
+
+
+# Memory and swap together.
+_BOTH = "memory.memsw.limit_in_bytes"
 
 
 class V1Source(DirectorySource):
@@ -85,14 +89,28 @@ class V1Source(DirectorySource):
         return self._peak.scalar() if self._peak else None
 
     def limits(self) -> Limits:
-        maximum = read_text(f"{self.where}/memory.limit_in_bytes")
+        maximum, both = self._limit("memory.limit_in_bytes"), self._limit(_BOTH)
+        swap = both
+        if isinstance(both, int) and isinstance(maximum, int):
+            swap = both - maximum
+        tasks = [read_text(f"{one}/pids.max") for one in self.directories]
+        return Limits(
+            max_bytes=maximum,
+            oom_group=False,
+            low_bytes=self._limit("memory.soft_limit_in_bytes"),
+            swap_max_bytes=swap,
+            pids_max=next((parse_limit(text) for text in tasks if text), None),
+        )
+
+    def _limit(self, name: str) -> Limit:
+        text = read_text(f"{self.where}/{name}")
+        if not text:
+            return None
         # "No limit" reads as the largest multiple of a page.
         page = os.sysconf("SC_PAGESIZE")
-        unlimited = (2**63 - 1) // page * page
-        taken = int(maximum) if maximum else None
-        return Limits(
-            max_bytes=UNLIMITED if taken is not None and taken >= unlimited else taken,
-            oom_group=False,
+        value = parse_limit(text)
+        return (
+            UNLIMITED if isinstance(value, int) and value >= (2**63 - 1) // page * page else value
         )
 
     def _read_kills(self) -> int | None:
@@ -112,16 +130,35 @@ class V1Source(DirectorySource):
 class V1Group(V1Source, DirectoryGroup):
     """One that we made."""
 
-    unlimited = "-1"
+    def _set_limit(self, name: str, value: Limit, option: str, wanted: Limits) -> None:
+        written = str(value) if isinstance(value, int) else "-1"
+        if name == "max_bytes":
+            self._set("memory.limit_in_bytes", written, option=option)
+        elif name == "low_bytes":
+            self._set("memory.soft_limit_in_bytes", written, option=option)
+        elif name == "pids_max":
+            self._set("pids.max", "max" if written == "-1" else written, option=option)
+        elif name == "swap_max_bytes":
+            self._set_swap(value, wanted.max_bytes, option)
+        else:
+            file = {"high_bytes": "memory.high", "min_bytes": "memory.min"}.get(name, "zswap")
+            raise _not_on_v1(option, f"v1 has no {file}")
 
-    def limit(self, wanted: Limits) -> Limits:
-        if wanted.oom_group:
-            raise BadInput(
-                "--oom-group: v1 has no group kill", hint="run without it, or where memory is on v2"
-            )
-        if wanted.max_bytes is not None:
-            self._set_limit("memory.limit_in_bytes", wanted.max_bytes)
-        return self.limits()
+    def _set_swap(self, value: Limit, limit: Limit, option: str) -> None:
+        """On v1 the two have one limit together."""
+        if not isinstance(value, int):
+            self._set(_BOTH, "-1", option=option)
+        elif isinstance(limit, int):
+            self._set(_BOTH, str(limit + value), option=option)
+        else:
+            raise _not_on_v1(option, "v1 limits swap and memory together only, so it wants --limit")
+
+    def _set_together(self) -> None:
+        raise _not_on_v1("--oom-group", "v1 has no group kill")
+
+
+def _not_on_v1(option: str, why: str) -> BadInput:
+    return BadInput(f"{option}: {why}", hint="run without it, or where memory is on v2")
 
 
 def make(hierarchy: Hierarchy, adopt: Adopt, *, places: Sequence[str] | None = None) -> V1Group:

@@ -12,7 +12,7 @@ from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, ancestors
 from cmemrun.log import Log
-from cmemrun.model import Events, Limits, Paging, Sample
+from cmemrun.model import Events, Limit, Limits, Paging, Sample
 
 __all__ = ["V2Group", "V2Source", "make"]
 
@@ -25,6 +25,17 @@ DERIVED_KERNEL = (
 
 
 _KEYS = (b"anon", b"file", b"kernel", b"sock", b"shmem", b"inactive_file")
+
+
+_LIMITS = {
+    "max_bytes": "memory.max",
+    "high_bytes": "memory.high",
+    "low_bytes": "memory.low",
+    "min_bytes": "memory.min",
+    "swap_max_bytes": "memory.swap.max",
+    "zswap_max_bytes": "memory.zswap.max",
+    "pids_max": "pids.max",
+}
 
 
 class V2Source(DirectorySource):
@@ -81,12 +92,13 @@ class V2Source(DirectorySource):
         return self._peak.scalar() if self._peak else None
 
     def limits(self) -> Limits:
-        maximum = read_text(f"{self.where}/memory.max")
+        told = {
+            name: parse_limit(text)
+            for name, file in _LIMITS.items()
+            if (text := read_text(f"{self.where}/{file}"))
+        }
         together = read_text(f"{self.where}/memory.oom.group")
-        return Limits(
-            max_bytes=parse_limit(maximum) if maximum else None,
-            oom_group=together.strip() == b"1" if together else None,
-        )
+        return Limits(oom_group=together.strip() == b"1" if together else None, **told)  # type: ignore[arg-type]
 
     def _read_events(self) -> Events:
         counts = self._events.keyed() if self._events else {}
@@ -103,12 +115,12 @@ class V2Source(DirectorySource):
 class V2Group(V2Source, DirectoryGroup):
     """One that we made."""
 
-    def limit(self, wanted: Limits) -> Limits:
-        if wanted.max_bytes is not None:
-            self._set_limit("memory.max", wanted.max_bytes)
-        if wanted.oom_group:
-            self._set("memory.oom.group", "1", option="--oom-group")
-        return self.limits()
+    def _set_limit(self, name: str, value: Limit, option: str, wanted: Limits) -> None:
+        written = str(value) if isinstance(value, int) else "max"
+        self._set(_LIMITS[name], written, option=option)
+
+    def _set_together(self) -> None:
+        self._set("memory.oom.group", "1", option="--oom-group")
 
 
 class _Populated(NoGroup):

@@ -16,7 +16,6 @@ from cmemrun.commands import VERBS
 from cmemrun.commands.arguments import kind_of
 from cmemrun.commands.console import say
 from cmemrun.commands.options import AttachOptions, RunOptions
-from cmemrun.commands.run import run
 from cmemrun.errors import BadInput, CmemrunError
 
 __all__ = ["carry_out"]
@@ -95,9 +94,10 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
     flags = option.flags
     if option.negative is not None:
         flags = (f"{flags[0]}/{option.negative}", *flags[1:])
-    text = isinstance(kind, type) and not issubclass(kind, bool | Enum)
+    text = option.repeated or (isinstance(kind, type) and not issubclass(kind, bool | Enum))
+    read: Any = Any if text else Optional[kind]  # noqa: UP045 (typer wants a type)
     shown = typer.Option(
-        option.default,
+        [] if option.repeated else option.default,
         *flags,
         help=option.help,
         rich_help_panel=option.panel,
@@ -109,19 +109,23 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=shown,
-        annotation=Any if text else Optional[kind],  # noqa: UP045 (typer wants a type)
+        annotation=list[Any] if option.repeated else read,
     )
 
 
-def _command(function: Callable[..., int], fields: Any, *first: inspect.Parameter) -> Any:
-    """A function as typer reads a command line off it: by its signature."""
+def _command(module: Any, verb: str, fields: Any, *first: inspect.Parameter) -> Any:
+    """A verb as typer reads a command line off it: by a signature."""
 
     def call(**given: Any) -> int:
         given.pop("version", None)
         taken = [given.pop(parameter.name) for parameter in first if parameter.name in given]
-        return function(*taken, fields(**given))
+        for name, annotation in fields.__annotations__.items():
+            if kind_of(annotation)[1].repeated:
+                given[name] = tuple(given[name] or ())
+        status: int = getattr(module, verb)(*taken, fields(**given))
+        return status
 
-    call.__doc__ = function.__doc__
+    call.__doc__ = getattr(module, verb).__doc__
     options = [_parameter(name, kind) for name, kind in fields.__annotations__.items()]
     call.__signature__ = inspect.Signature([*first, *options])  # type: ignore[attr-defined]
     return call
@@ -154,14 +158,15 @@ _VERSION = inspect.Parameter(
 )
 _HELP = {"help_option_names": ["-h", "--help"]}
 
+_DECLARED: dict[str, tuple[Any, ...]] = {
+    "run": (RunOptions, _PROGRAM, _VERSION),
+    "attach": (AttachOptions,),
+}
+
 for verb in VERBS:
-    if verb == "run":
-        # What follows the program's name is the program's.
-        settings = _HELP | {"allow_interspersed_args": False}
-        app.command(verb, context_settings=settings)(_command(run, RunOptions, _PROGRAM, _VERSION))
-        continue
     module = importlib.import_module(f"cmemrun.commands.{verb}")
-    function = getattr(module, verb)
-    if verb == "attach":
-        function = _command(function, AttachOptions)
-    app.command(verb, context_settings=_HELP)(function)
+    declared = _DECLARED.get(verb)
+    function = _command(module, verb, *declared) if declared else getattr(module, verb)
+    # What follows the program's name is the program's.
+    settings = _HELP | {"allow_interspersed_args": verb != "run"}
+    app.command(verb, context_settings=settings)(function)

@@ -32,6 +32,8 @@ class Option(NamedTuple):
     parse: Callable[[str], Any] = str
     negative: str | None = None
     """What switches it off, for a switch."""
+    repeated: bool = False
+    """It may be given more than once, and what is had is a tuple of all values."""
 
 
 def kind_of(annotation: Any) -> tuple[Any, Option]:
@@ -52,7 +54,9 @@ def read_plainly(fields: dict[str, Any], arguments: Sequence[str]) -> tuple[Any,
     negatives = {
         option.negative: name for name, (_, option) in known.items() if option.negative is not None
     }
+    repeated = {name for name, (_, option) in known.items() if option.repeated}
     given: dict[str, Any] = {name: option.default for name, (_, option) in known.items()}
+    given |= dict.fromkeys(repeated, ())
     rest = list(arguments)
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
@@ -67,10 +71,10 @@ def read_plainly(fields: dict[str, Any], arguments: Sequence[str]) -> tuple[Any,
             if equals:
                 return None
             given[named[flag]] = True
-        elif equals:
-            given[named[flag]] = text
-        elif rest:
-            given[named[flag]] = rest.pop(0)
+        elif equals or rest:
+            value = text if equals else rest.pop(0)
+            name = named[flag]
+            given[name] = (*given[name], value) if name in repeated else value
         else:
             return None
     if not rest:
@@ -85,6 +89,6 @@ def read_plainly(fields: dict[str, Any], arguments: Sequence[str]) -> tuple[Any,
 def _value(kind: Any, option: Option, given: Any) -> Any:
     if given is None or kind is bool:
         return given
-    if issubclass(kind, Enum):
-        return kind(given)
-    return option.parse(given)
+    if option.repeated:
+        return tuple(map(option.parse, given))
+    return kind(given) if issubclass(kind, Enum) else option.parse(given)

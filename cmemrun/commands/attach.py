@@ -31,15 +31,16 @@ def attach(options: AttachOptions) -> int:
         log_everything()
     hierarchy = detect()
     source = Attached(hierarchy, *_group(hierarchy, options))
-    settings = WatchSettings(
-        refresh_seconds=options.refresh,
-        probe=options.probe,
-        seconds=options.seconds,
-        track_processes=options.processes,
-        mappings=options.smaps,
-    )
     with open_publication(options) as publication:
-        with Foreground() as waiter:
+        settings = WatchSettings(
+            refresh_seconds=options.refresh,
+            probe=options.probe,
+            seconds=options.seconds,
+            track_processes=options.processes or publication.live is not None,
+            keep_processes=options.processes,
+            mappings=options.smaps,
+        )
+        with Foreground() as waiter, publication.shown(waiter):
             run = watch(
                 source,
                 hierarchy,

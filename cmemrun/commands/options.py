@@ -7,6 +7,7 @@ from cmemrun import units
 from cmemrun.commands.arguments import Option
 from cmemrun.errors import BadInput
 from cmemrun.identity import User, find_user
+from cmemrun.model import UNLIMITED, Limit
 from cmemrun.sampler import AUTO_PROBE, Probe
 
 __all__ = ["AttachOptions", "Backend", "Linger", "Require", "RunOptions"]
@@ -60,6 +61,32 @@ def _positive_size(text: str) -> int:
     if size < 1:
         raise BadInput(f"{text!r} leaves nothing", hint=f"write {units.SIZE_EXAMPLES}")
     return size
+
+
+def _limit(text: str) -> Limit:
+    return UNLIMITED if text == UNLIMITED.value else units.parse_size(text)
+
+
+def _count(text: str) -> Limit:
+    if text == UNLIMITED.value:
+        return UNLIMITED
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:10]) < 2**22:
+        raise BadInput(f"{text!r} is no number of processes", hint="write 100, or max")
+    return int(text)
+
+
+def _score(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdecimal() or int(digits[:5]) > 1000:
+        raise BadInput(f"{text!r} is not between -1000 and 1000", hint="write 500 for example")
+    return int(text)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    file, equals, value = text.partition("=")
+    if not equals or not value.strip():
+        raise BadInput(f"{text!r} sets nothing", hint="write memory.swap.high=1G for example")
+    return file, value
 
 
 def _pid(text: str) -> int:
@@ -135,6 +162,15 @@ RecordFile = Annotated[
         metavar="FILE",
     ),
 ]
+LiveView = Annotated[
+    bool,
+    Option(
+        ("--live",),
+        "Show usage, its parts and the largest processes while it runs, in a terminal.",
+        "Output",
+        default=False,
+    ),
+]
 Quiet = Annotated[bool, Option(("--quiet", "-q"), "No report.", "Output", default=False)]
 Debug = Annotated[
     bool, Option(("--debug",), "Log what is tried, on standard error.", "Output", default=False)
@@ -194,6 +230,87 @@ class RunOptions(NamedTuple):
             parse=_positive_size,
         ),
     ]
+    high: Annotated[
+        Limit,
+        Option(
+            ("--high",),
+            "From here on slow it down and reclaim from it (memory.high; v2).",
+            "Limits and budgets",
+            metavar="SIZE|max",
+            parse=_limit,
+        ),
+    ]
+    low: Annotated[
+        Limit,
+        Option(
+            ("--low",),
+            "Reclaim below this only where there is nothing else (memory.low).",
+            "Limits and budgets",
+            metavar="SIZE|max",
+            parse=_limit,
+        ),
+    ]
+    min: Annotated[
+        Limit,
+        Option(
+            ("--min",),
+            "Never reclaim below this (memory.min; v2).",
+            "Limits and budgets",
+            metavar="SIZE|max",
+            parse=_limit,
+        ),
+    ]
+    swap: Annotated[
+        Limit,
+        Option(
+            ("--swap",),
+            "How much of it may be swapped out (memory.swap.max).",
+            "Limits and budgets",
+            metavar="0|SIZE|max",
+            parse=_limit,
+        ),
+    ]
+    zswap: Annotated[
+        Limit,
+        Option(
+            ("--zswap",),
+            "How much of that may be kept compressed (memory.zswap.max; v2).",
+            "Limits and budgets",
+            metavar="0|SIZE|max",
+            parse=_limit,
+        ),
+    ]
+    pids: Annotated[
+        Limit,
+        Option(
+            ("--pids",),
+            "How many processes and threads there may be (pids.max).",
+            "Limits and budgets",
+            metavar="N|max",
+            parse=_count,
+        ),
+    ]
+    oom_score_adj: Annotated[
+        int | None,
+        Option(
+            ("--oom-score-adj",),
+            "Whom to kill first, from -1000 (never) to 1000.",
+            "Limits and budgets",
+            metavar="N",
+            parse=_score,
+        ),
+    ]
+    set: Annotated[
+        tuple[tuple[str, str], ...],
+        Option(
+            ("--set",),
+            "Write to any other file of the group: --set memory.swap.high=1G.",
+            "Limits and budgets",
+            metavar="FILE=VALUE",
+            parse=_assignment,
+            repeated=True,
+        ),
+    ]
     oom_group: Annotated[
         bool,
         Option(
@@ -247,15 +364,7 @@ class RunOptions(NamedTuple):
     output: ReportFile
     json: JsonFile
     record: RecordFile
-    live: Annotated[
-        bool,
-        Option(
-            ("--live",),
-            "Show usage, its parts and the largest processes while it runs, in a terminal.",
-            "Output",
-            default=False,
-        ),
-    ]
+    live: LiveView
     quiet: Quiet
     debug: Debug
 
@@ -300,6 +409,7 @@ class AttachOptions(NamedTuple):
     output: ReportFile
     json: JsonFile
     record: RecordFile
+    live: LiveView
     quiet: Quiet
     debug: Debug
 

@@ -10,8 +10,10 @@ from cmemrun.errors import BadInput, CmemrunError
 from cmemrun.identity import User, acting_as
 from cmemrun.model import Run
 from cmemrun.runner import Observer
+from cmemrun.signals import Foreground
 
 if TYPE_CHECKING:
+    from cmemrun.commands.live import Live
     from cmemrun.commands.output import Output
     from cmemrun.commands.recorder import Recorder
 
@@ -29,6 +31,8 @@ class Wanted(Protocol):
     def output(self) -> str | None: ...
     @property
     def record(self) -> str | None: ...
+    @property
+    def live(self) -> bool: ...
     @property
     def quiet(self) -> bool: ...
     @property
@@ -49,12 +53,25 @@ class Publication:
         self._document = document
         self._report = report
         self._recorder = recorder
-        self.observers: list[Observer] = [recorder] if recorder else []
+        self.live = _live() if wanted.live else None
+        shares: list[Observer | None] = [recorder, self.live]
+        self.observers = [observer for observer in shares if observer]
 
     @property
     def has_document(self) -> bool:
         """Whether there will be JSON to write."""
         return self._document is not None
+
+    @contextlib.contextmanager
+    def shown(self, waiter: Foreground) -> Iterator[None]:
+        """The live view while the run goes on: out of the way when we stop, gone at the end."""
+        if self.live is None:
+            yield
+            return
+        waiter.before_stop, waiter.after_stop = self.live.hide, self.live.show
+        waiter.on_resize = self.live.look
+        with contextlib.closing(self.live):
+            yield
 
     def publish(self, run: Run) -> int:
         """Write it all, the document first, and return the exit status.
@@ -89,6 +106,12 @@ class Publication:
             yield partial(self._recorder.end, run)
         if self._report:
             yield partial(self._report.write, terminal.render(run, colour=False))
+
+
+def _live() -> "Live | None":
+    from cmemrun.commands.live import Live
+
+    return Live() if Live.is_possible() else None
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def _measure(command: list[str], options: RunOptions, publication: Publication) 
     settings = Settings(
         refresh_seconds=options.refresh,
         probe=options.probe,
-        limits=Limits(max_bytes=options.limit, oom_group=options.oom_group),
+        limits=_limits(options),
         timeout_seconds=options.timeout,
         grace_seconds=options.grace,
         linger=options.linger is Linger.WAIT,
@@ -50,12 +50,13 @@ def _measure(command: list[str], options: RunOptions, publication: Publication) 
         backend=options.backend.value,
         require=options.require.value if options.require else None,
         user=options.user,
-        track_processes=options.processes,
+        track_processes=options.processes or publication.live is not None,
+        keep_processes=options.processes,
         mappings=options.smaps,
     )
     # While the sampler is at work a signal would else wait 5 ms for its turn.
     sys.setswitchinterval(0.0005)
-    with Foreground() as waiter:
+    with Foreground() as waiter, publication.shown(waiter):
         measured = measure(
             command,
             settings,
@@ -79,6 +80,21 @@ def _measure(command: list[str], options: RunOptions, publication: Publication) 
     ):
         end_interrupted()
     return status
+
+
+def _limits(options: RunOptions) -> Limits:
+    return Limits(
+        max_bytes=options.limit,
+        oom_group=options.oom_group,
+        high_bytes=options.high,
+        low_bytes=options.low,
+        min_bytes=options.min,
+        swap_max_bytes=options.swap,
+        zswap_max_bytes=options.zswap,
+        pids_max=options.pids,
+        oom_score_adj=options.oom_score_adj,
+        files=options.set,
+    )
 
 
 def _load_what_comes_later(*, document: bool) -> None:

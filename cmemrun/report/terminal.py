@@ -53,6 +53,18 @@ _PAGING = {
     "pswpout": "pages swapped out",
 }
 
+_LIMIT_NAMES = {
+    "high_bytes": "high",
+    "low_bytes": "low",
+    "min_bytes": "min",
+    "swap_max_bytes": "swap",
+    "zswap_max_bytes": "zswap",
+    "pids_max": "pids",
+    "oom_score_adj": "oom_score_adj",
+}
+# What the kernel has where nobody asked, and nobody wants to read.
+_UNSET = {"low_bytes": 0, "min_bytes": 0}
+
 _VERDICTS = {
     "main-killed": "the OOM killer ended the program",
     "child-killed": "the OOM killer ended a child of the program, which itself went on",
@@ -292,6 +304,12 @@ class _Report:
             text = "none of its own"
         else:
             text = format_size(limits.max_bytes)
+        for name, label in _LIMIT_NAMES.items():
+            value = getattr(limits, name)
+            if isinstance(value, int) and value != _UNSET.get(name):
+                shown = format_size(value) if name.endswith("_bytes") else str(value)
+                text += f", {label} {shown}"
+        text += "".join(f", {printable(file)} {printable(value)}" for file, value in limits.files)
         return text + (", the whole group is killed together" if limits.oom_group else "")
 
     def _method(self) -> str:

@@ -1,5 +1,6 @@
 """A command line means the same to the plain reader and to typer, which knows more forms."""
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,23 @@ FLAGS = [
     for flag in (*kind_of(annotation)[1].flags, kind_of(annotation)[1].negative)
     if flag
 ]
-VALUES = ["1s", "400ms", "12Mi", "auto", "v1", "exact", "end", "off", "-", "", "x=y", "--", "-q"]
+VALUES = [
+    "a.b=c",
+    "7",
+    "1s",
+    "400ms",
+    "12Mi",
+    "auto",
+    "v1",
+    "exact",
+    "end",
+    "off",
+    "-",
+    "",
+    "x=y",
+    "--",
+    "-q",
+]
 WORDS = st.one_of(
     st.sampled_from(FLAGS),
     st.sampled_from(VALUES),
@@ -32,7 +49,9 @@ WORDS = st.one_of(
 def through_typer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     seen: list[Any] = []
     monkeypatch.setattr(
-        application, "run", lambda command, options: seen.append((*options, command)) or 0
+        importlib.import_module("cmemrun.commands.run"),
+        "run",
+        lambda command, options: seen.append((*options, command)) or 0,
     )
     monkeypatch.setattr(application, "say", lambda *_, **__: None)
     return seen  # type: ignore[return-value]
@@ -58,7 +77,8 @@ def test_what_is_read_plainly_typer_reads_the_same(
         ["true"],
         ["--", "--quiet"],
         ["--refresh", "1s", "--json=-", "-q", "--no-oom-group", "-o", "f", "sh", "-c", "exit"],
-        [flag for flag in FLAGS if "oom" in flag] + ["true", "--refresh", "x"],
+        [flag for flag in FLAGS if "oom-group" in flag] + ["true", "--refresh", "x"],
+        ["--set", "a.b=1", "--pids", "9", "--set=c.d=x=y", "true"],
         ["--limit", "1Gi", "--limit", "2Gi", "true", "-"],
     ],
 )

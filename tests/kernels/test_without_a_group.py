@@ -57,8 +57,11 @@ def test_a_peak_between_two_looks_is_told_by_the_kernel(watch: Load) -> None:
     ballast[::4096] = b"x" * len(ballast[::4096])
     run = watch("spike", "120", "20", options=("--refresh", "10s"))
     assert run["peak_bytes"] >= 110 * MIB and ballast
-    told = any("between two looks: it is the high-water mark" in n for n in run["method"]["notes"])
-    assert told is (run["peak_bytes"] > run["at_peak"]["usage_bytes"])
+    notes = " ".join(run["method"]["notes"])
+    marked = "between two looks: it is the high-water mark" in notes
+    # A look at usage alone may have seen it, and the program have ended before the next.
+    seen_alone = "no sample was closer to the peak" in notes
+    assert (marked or seen_alone) is (run["peak_bytes"] > run["at_peak"]["usage_bytes"]), notes
 
 
 def test_orphans_are_counted_and_ended(watch: Load) -> None:
