@@ -443,6 +443,8 @@ class Run(NamedTuple):
     """All that a process of the group was seen to hold."""
     bpf_maps_charged: bool | None = None
     """Whether this kernel charges them to the group of who makes them; ``None`` without any."""
+    rules: tuple[Setting, ...] = ()
+    """Of a container manager, that the limits follow; none where nobody asked for them."""
     oom_log: OomLog | None = None
     """``None`` where nothing gave a reason to look."""
     oom: Oom = Oom("none")

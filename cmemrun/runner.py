@@ -20,7 +20,7 @@ from cmemrun.kernel.hierarchy import Hierarchy, detect
 from cmemrun.kernel.kmsg import KernelLog
 from cmemrun.launcher import Program
 from cmemrun.log import Log
-from cmemrun.model import Limits, Run, Sample, Straggler
+from cmemrun.model import Limits, Run, Sample, Setting, Straggler
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
 from cmemrun.signals import Background, Waiter
 
@@ -41,6 +41,8 @@ class Settings(NamedTuple):
     sampler choose, ``None`` for none. ``timeout_seconds``: after which the main
     process gets SIGTERM, and ``grace_seconds`` later the whole group SIGKILL.
     ``linger``: wait for what outlives the main process instead of ending it.
+    Without ``strict_limits`` one that the kernel has none of is a note. ``rules``
+    are whose the limits are, and ``notes`` what to say of them; the Run has both.
     ``parent``: the group to work below. ``backend`` and ``require``: see
     ``backends.choose``. ``user``: whom the program is run as, by root.
     ``track_processes``: see who is there at each refresh, and not at the peak
@@ -52,6 +54,9 @@ class Settings(NamedTuple):
     refresh_seconds: float = 0.5
     probe: Probe = AUTO_PROBE
     limits: Limits = Limits()
+    strict_limits: bool = True
+    rules: tuple[Setting, ...] = ()
+    notes: tuple[str, ...] = ()
     timeout_seconds: float | None = None
     grace_seconds: float = 5.0
     linger: bool = False
@@ -150,7 +155,7 @@ def _attempt(
             avoid=avoid,
         )
         stack.callback(group.remove)
-        limits = group.limit(settings.limits)
+        limits = group.limit(settings.limits, strict=settings.strict_limits)
         if settings.limits.oom_score_adj is not None:
             program.adjust_oom_score(settings.limits.oom_score_adj)
             limits = limits._replace(oom_score_adj=settings.limits.oom_score_adj)
@@ -226,7 +231,7 @@ def _run(
     sampler.final()
     if stragglers:
         group.kill()
-    notes = []
+    notes = list(settings.notes)
     peak, cpu = account.kernel_peak(group), group.cpu_time()
     high_water_bytes = group.high_water_bytes(program.usage)
     upper_bound_bytes = group.upper_bound_bytes()
@@ -253,6 +258,7 @@ def _run(
             exit=end,
             stragglers=stragglers,
             upper_bound_bytes=upper_bound_bytes,
+            rules=settings.rules,
         ),
         group,
         sampler,

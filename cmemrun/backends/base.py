@@ -106,10 +106,11 @@ class Group(Source, Protocol):
         """The groups that it is made of, the one with the memory controller first."""
         ...
 
-    def limit(self, wanted: Limits) -> Limits:
+    def limit(self, wanted: Limits, *, strict: bool = True) -> Limits:
         """Set what is wanted and return what the kernel made of it.
 
-        Raises ``BadInput`` where this kernel cannot enforce it.
+        Raises ``BadInput`` where this kernel cannot enforce it; unless ``strict``
+        that becomes a note, as long as there is a group at all.
         """
         ...
 

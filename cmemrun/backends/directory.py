@@ -4,8 +4,10 @@ Companions also serve to end a group: v2's ``cgroup.kill`` beside v1's memory,
 v1's ``freezer``. A run can do without any.
 """
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from resource import struct_rusage
 
 from cmemrun.backends import tree
@@ -72,7 +74,7 @@ class DirectoryGroup(DirectorySource):
         log.debug("removed groups=%s gone=%s", self.directories, gone)
         return gone
 
-    def limit(self, wanted: Limits) -> Limits:
+    def limit(self, wanted: Limits, *, strict: bool = True) -> Limits:
         """Set what is wanted and return what the kernel made of it (see ``Group``)."""
         page_bytes = os.sysconf("SC_PAGESIZE")
         if isinstance(wanted.max_bytes, int) and wanted.max_bytes < page_bytes:
@@ -83,11 +85,23 @@ class DirectoryGroup(DirectorySource):
         for name, option in LIMIT_OPTIONS.items():
             value = getattr(wanted, name)
             if value is not None:
-                self._set_limit(name, value, option, wanted)
+                with self._noting(strict):
+                    self._set_limit(name, value, option, wanted)
         if wanted.oom_group:
-            self._set_together()
+            with self._noting(strict):
+                self._set_together()
         written = tuple(self._set_file(file, value) for file, value in wanted.files)
         return self.limits()._replace(files=written)
+
+    @contextlib.contextmanager
+    def _noting(self, strict: bool) -> Iterator[None]:
+        """Have a refusal be a note, unless we are strict."""
+        try:
+            yield
+        except BadInput as refusal:
+            if strict:
+                raise
+            self.notes.append(f"not set: {refusal.message}")
 
     def limits(self) -> Limits:
         raise NotImplementedError

@@ -142,7 +142,7 @@ class ProcessTree:
         """The highest rise of the group that we are in, ``None`` where it cannot be read."""
         return self._surrounding.highest_rise_bytes()
 
-    def limit(self, wanted: Limits) -> Limits:
+    def limit(self, wanted: Limits, *, strict: bool = True) -> Limits:
         asked = [
             option for name, option in LIMIT_OPTIONS.items() if getattr(wanted, name) is not None
         ]

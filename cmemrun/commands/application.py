@@ -4,7 +4,6 @@ import importlib
 import inspect
 import shutil
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Any, Optional
 
 import typer
@@ -13,7 +12,7 @@ from typer.exceptions import TyperException
 
 from cmemrun import __version__
 from cmemrun.commands import VERBS
-from cmemrun.commands.arguments import kind_of
+from cmemrun.commands.arguments import is_choice, kind_of
 from cmemrun.commands.console import say
 from cmemrun.commands.options import AttachOptions, RunOptions
 from cmemrun.errors import BadInput, CmemrunError
@@ -94,7 +93,7 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
     flags = option.flags
     if option.negative is not None:
         flags = (f"{flags[0]}/{option.negative}", *flags[1:])
-    text = option.repeated or (isinstance(kind, type) and not issubclass(kind, bool | Enum))
+    text = kind is not bool and not is_choice(kind)
     read: Any = Any if text else Optional[kind]  # noqa: UP045 (typer wants a type)
     shown = typer.Option(
         [] if option.repeated else option.default,
@@ -118,7 +117,7 @@ def _command(module: Any, verb: str, fields: Any, *first: inspect.Parameter) -> 
 
     def call(**given: Any) -> int:
         given.pop("version", None)
-        taken = [given.pop(parameter.name) for parameter in first if parameter.name in given]
+        taken = [given.pop(one.name) or [] for one in first if one.name in given]
         for name, annotation in fields.__annotations__.items():
             if kind_of(annotation)[1].repeated:
                 given[name] = tuple(given[name] or ())
@@ -134,9 +133,9 @@ def _command(module: Any, verb: str, fields: Any, *first: inspect.Parameter) -> 
 _PROGRAM = inspect.Parameter(
     "command",
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    annotation=list[str],
+    annotation=Optional[list[str]],  # noqa: UP045 (typer wants a type)
     default=typer.Argument(
-        ...,
+        None,
         metavar="PROGRAM [ARG]...",
         help="What to run, with its own arguments.",
         show_default=False,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 from cmemrun.errors import BadInput
 
-__all__ = ["Option", "kind_of", "read_plainly"]
+__all__ = ["Option", "is_choice", "kind_of", "read_plainly"]
 
 
 class Option(NamedTuple):
@@ -41,6 +41,11 @@ def kind_of(annotation: Any) -> tuple[Any, Option]:
     kind, option = get_args(annotation)
     named = [part for part in get_args(kind) if part is not type(None)]
     return (named[0] if named else kind), option
+
+
+def is_choice(kind: Any) -> bool:
+    """Whether it is one of some values."""
+    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def read_plainly(fields: dict[str, Any], arguments: Sequence[str]) -> tuple[Any, ...] | None:
@@ -91,4 +96,4 @@ def _value(kind: Any, option: Option, given: Any) -> Any:
         return given
     if option.repeated:
         return tuple(map(option.parse, given))
-    return kind(given) if issubclass(kind, Enum) else option.parse(given)
+    return kind(given) if is_choice(kind) else option.parse(given)

@@ -1,5 +1,6 @@
 """The options of ``run``: the one place where they are written down."""
 
+import re
 from enum import Enum
 from typing import Annotated, NamedTuple
 
@@ -10,7 +11,7 @@ from cmemrun.identity import User, find_user
 from cmemrun.model import UNLIMITED, Limit
 from cmemrun.sampler import AUTO_PROBE, Probe
 
-__all__ = ["AttachOptions", "Backend", "Linger", "Require", "RunOptions"]
+__all__ = ["PROFILES", "AttachOptions", "Backend", "Linger", "Require", "RunOptions"]
 
 
 class Linger(Enum):
@@ -87,6 +88,26 @@ def _assignment(text: str) -> tuple[str, str]:
     if not equals or not value.strip():
         raise BadInput(f"{text!r} sets nothing", hint="write memory.swap.high=1G for example")
     return file, value
+
+
+def _cpu(text: str) -> int:
+    """Thousandths of a CPU, as the kubelet counts them."""
+    from cmemrun.kubernetes.quantity import parse_quantity
+
+    return -int(-parse_quantity(text) * 1000 // 1)
+
+
+def _release(text: str) -> tuple[int, int]:
+    words = text.removeprefix("v").split(".")
+    if not 2 <= len(words) <= 3 or not all(word.isdecimal() and len(word) < 4 for word in words):
+        raise BadInput(f"{text!r} is no release of Kubernetes", hint="write 1.34")
+    return int(words[0]), int(words[1])
+
+
+def _factor(text: str) -> float:
+    if not re.fullmatch(r"[01](\.[0-9]{1,9})?", text) or not 0 < float(text) <= 1:
+        raise BadInput(f"{text!r} is no factor between 0 and 1", hint="write 0.9")
+    return float(text)
 
 
 def _pid(text: str) -> int:
@@ -312,12 +333,11 @@ class RunOptions(NamedTuple):
         ),
     ]
     oom_group: Annotated[
-        bool,
+        bool | None,
         Option(
             ("--oom-group",),
             "When the limit kills, kill the whole group (v2 only).",
             "Limits and budgets",
-            default=False,
             negative="--no-oom-group",
         ),
     ]
@@ -329,6 +349,140 @@ class RunOptions(NamedTuple):
             "Limits and budgets",
             metavar="SIZE",
             parse=_positive_size,
+        ),
+    ]
+    k8s_limit: Annotated[
+        int | None,
+        Option(
+            ("--k8s-limit",),
+            "As a container with this memory limit (resources.limits.memory).",
+            "Kubernetes and Docker",
+            metavar="SIZE",
+            parse=_positive_size,
+        ),
+    ]
+    k8s_request: Annotated[
+        int | None,
+        Option(
+            ("--k8s-request",),
+            "With this memory request; without one it is the limit.",
+            "Kubernetes and Docker",
+            metavar="SIZE",
+            parse=_positive_size,
+        ),
+    ]
+    cpu_limit: Annotated[
+        int | None,
+        Option(
+            ("--cpu-limit",),
+            "With this CPU limit, which decides on the pod's class only: 1, 500m.",
+            "Kubernetes and Docker",
+            metavar="CPU",
+            parse=_cpu,
+        ),
+    ]
+    cpu_request: Annotated[
+        int | None,
+        Option(
+            ("--cpu-request",),
+            "With this CPU request, likewise.",
+            "Kubernetes and Docker",
+            metavar="CPU",
+            parse=_cpu,
+        ),
+    ]
+    pod: Annotated[
+        str | None,
+        Option(
+            ("--pod",),
+            "As a container of this manifest: resources only, no command or environment.",
+            "Kubernetes and Docker",
+            metavar="FILE",
+        ),
+    ]
+    container: Annotated[
+        str | None,
+        Option(
+            ("--container",),
+            "The container of --pod, where it has several.",
+            "Kubernetes and Docker",
+            metavar="NAME",
+        ),
+    ]
+    k8s_version: Annotated[
+        tuple[int, int] | None,
+        Option(
+            ("--k8s-version",),
+            "By the rules of this release.  [default: the newest known]",
+            "Kubernetes and Docker",
+            metavar="1.N",
+            parse=_release,
+        ),
+    ]
+    node_memory: Annotated[
+        int | None,
+        Option(
+            ("--node-memory",),
+            "The node's memory, for oom_score_adj.  [default: this machine's]",
+            "Kubernetes and Docker",
+            metavar="SIZE",
+            parse=_positive_size,
+        ),
+    ]
+    node_swap: Annotated[
+        int | None,
+        Option(
+            ("--node-swap",),
+            "The node's swap, shared out as LimitedSwap does.  [default: NoSwap]",
+            "Kubernetes and Docker",
+            metavar="SIZE",
+            parse=units.parse_size,
+        ),
+    ]
+    single_process_oom_kill: Annotated[
+        bool,
+        Option(
+            ("--single-process-oom-kill",),
+            "A kubelet with singleProcessOOMKill, which kills no whole container.",
+            "Kubernetes and Docker",
+            default=False,
+        ),
+    ]
+    memory_qos: Annotated[
+        bool,
+        Option(
+            ("--memory-qos",),
+            "A cluster with Memory QoS, which has memory.min, low and high written.",
+            "Kubernetes and Docker",
+            default=False,
+        ),
+    ]
+    throttling_factor: Annotated[
+        float | None,
+        Option(
+            ("--throttling-factor",),
+            "Its memoryThrottlingFactor.  [default: the release's]",
+            "Kubernetes and Docker",
+            metavar="FACTOR",
+            parse=_factor,
+        ),
+    ]
+    docker: Annotated[
+        str | None,
+        Option(
+            ("--docker",),
+            "As docker run would with these options: --docker '-m 1g --memory-swap 2g'.",
+            "Kubernetes and Docker",
+            metavar="OPTIONS",
+        ),
+    ]
+    explain: Annotated[
+        bool,
+        Option(
+            ("--explain",),
+            "Say which file would get which value by which rule, and run nothing.",
+            "Kubernetes and Docker",
+            default=False,
         ),
     ]
     timeout: Annotated[
@@ -367,6 +521,10 @@ class RunOptions(NamedTuple):
     live: LiveView
     quiet: Quiet
     debug: Debug
+
+
+PROFILES = ("docker", "pod", "k8s_limit", "k8s_request", "cpu_limit", "cpu_request")
+"""The options that ask for somebody's rules, each alone enough."""
 
 
 class AttachOptions(NamedTuple):

@@ -3,15 +3,20 @@
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from cmemrun import units
 from cmemrun.commands.console import log_everything
-from cmemrun.commands.options import Linger, RunOptions
+from cmemrun.commands.options import PROFILES, Linger, RunOptions
 from cmemrun.commands.publication import Publication, open_publication
+from cmemrun.errors import BadInput
 from cmemrun.launcher import original_environment
 from cmemrun.model import Limits
 from cmemrun.runner import Settings, measure
 from cmemrun.signals import Foreground, end_interrupted
+
+if TYPE_CHECKING:
+    from cmemrun.commands.profiles import Profile
 
 __all__ = ["run"]
 
@@ -28,21 +33,41 @@ def run(command: list[str], options: RunOptions) -> int:
       cmemrun ./myapp --flag
       cmemrun --refresh 100ms --json run.json -- make -j2
       cmemrun --limit 512Mi --max-peak 400Mi -- python3 job.py
+      cmemrun --k8s-limit 1Gi --k8s-request 512Mi -- ./myapp
 
     Other verbs, each with --help: attach, doctor, plot, report.
     """
     if options.debug:
         log_everything()
 
+    profile = _profile(options)
+    if options.explain:
+        from cmemrun.commands.explanation import explain
+
+        if profile is None:
+            raise BadInput(
+                "--explain: there are no rules", hint="give --k8s-limit, --pod or --docker"
+            )
+        return explain(profile, options.json)
+    if not command:
+        raise BadInput(
+            "there is no program to run",
+            hint="cmemrun [OPTIONS] [--] PROGRAM [ARG]..., for one called run: cmemrun -- run",
+        )
     with open_publication(options) as publication:
-        return _measure(command, options, publication)
+        return _measure(command, options, profile, publication)
 
 
-def _measure(command: list[str], options: RunOptions, publication: Publication) -> int:
+def _measure(
+    command: list[str], options: RunOptions, profile: "Profile | None", publication: Publication
+) -> int:
     settings = Settings(
         refresh_seconds=options.refresh,
         probe=options.probe,
-        limits=_limits(options),
+        limits=_limits(options, profile),
+        strict_limits=profile is None,
+        rules=profile.settings if profile else (),
+        notes=profile.warnings if profile else (),
         timeout_seconds=options.timeout,
         grace_seconds=options.grace,
         linger=options.linger is Linger.WAIT,
@@ -82,8 +107,17 @@ def _measure(command: list[str], options: RunOptions, publication: Publication) 
     return status
 
 
-def _limits(options: RunOptions) -> Limits:
-    return Limits(
+def _profile(options: RunOptions) -> "Profile | None":
+    if all(getattr(options, name) is None for name in PROFILES):
+        return None
+    from cmemrun.commands.profiles import profile_of
+
+    return profile_of(options)
+
+
+def _limits(options: RunOptions, profile: "Profile | None") -> Limits:
+    """What was asked for by name goes before what follows from somebody's rules."""
+    asked = Limits(
         max_bytes=options.limit,
         oom_group=options.oom_group,
         high_bytes=options.high,
@@ -95,6 +129,10 @@ def _limits(options: RunOptions) -> Limits:
         oom_score_adj=options.oom_score_adj,
         files=options.set,
     )
+    if profile is None:
+        return asked
+    given = {name: value for name, value in asked._asdict().items() if value not in (None, ())}
+    return profile.limits._replace(**given)
 
 
 def _load_what_comes_later(*, document: bool) -> None:

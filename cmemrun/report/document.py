@@ -14,6 +14,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from cmemrun.analysis.views import as_others_show
 from cmemrun.errors import BadInput
 from cmemrun.model import Run, Sample
 from cmemrun.report.text import unicode_text
@@ -46,6 +47,7 @@ def to_document(run: Run) -> dict[str, Any]:
         "environment": _plain(run.environment),
         "method": _plain(run.method),
         "limits": _plain(run.limits),
+        "rules": _plain(run.rules),
         "peak_bytes": run.peak_bytes,
         "upper_bound_bytes": run.upper_bound_bytes,
         **{f"peak_{name}": value for name, value in run.peaks._asdict().items()},
@@ -65,6 +67,7 @@ def to_document(run: Run) -> dict[str, Any]:
         "bpf_maps_charged": run.bpf_maps_charged,
         "oom": _plain(run.oom._replace(last_samples=()))
         | {"last_samples": [sample_of(sample) for sample in run.oom.last_samples]},
+        "shown_by": _plain(tuple(as_others_show(run))),
         "budgets": [
             _plain(budget) | {"passed": budget.passed, "margin": budget.margin}
             for budget in run.budgets

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 
+from cmemrun.analysis.views import as_others_show
 from cmemrun.model import Budget, Mappings, Run, Sample, Unlimited
 from cmemrun.report.text import command_line, printable
 from cmemrun.units import format_duration, format_size
@@ -64,6 +65,11 @@ _LIMIT_NAMES = {
 }
 # What the kernel has where nobody asked, and nobody wants to read.
 _UNSET = {"low_bytes": 0, "min_bytes": 0}
+
+_WHY_THEY_DIFFER = (
+    "at the peak: with or without inactive page cache, all of it, or kernel memory;"
+    " RSS counts shared pages for each process"
+)
 
 _VERDICTS = {
     "main-killed": "the OOM killer ended the program",
@@ -131,6 +137,14 @@ class _Report:
         for straggler in run.stragglers:
             name = command_line(straggler.command) or printable(straggler.name or "?")
             yield self._row("ended", f"{straggler.pid} {name} outlived the program")
+        if run.rules:
+            shown = ", ".join(
+                f"{view.tool} {format_size(view.size_bytes)}"
+                for view in as_others_show(run)
+                if view.size_bytes is not None
+            )
+            yield self._row("shown by", shown)
+            yield self._row("", _WHY_THEY_DIFFER)
         yield self._row("measured", self._method())
         yield self._row("", printable(run.method.group))
         for note in run.method.notes:

@@ -1,0 +1,154 @@
+"""Which of a container manager's rules a run is to have, from the options that name one."""
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cmemrun.errors import BadInput
+from cmemrun.model import Limits, Setting
+from cmemrun.profile import limits_of
+
+if TYPE_CHECKING:
+    from cmemrun.commands.options import RunOptions
+    from cmemrun.kubernetes.pod import Container, Pod
+    from cmemrun.kubernetes.rules import Kubelet
+
+__all__ = ["Profile", "load_yaml", "profile_of", "read_pods"]
+
+# No manifest is as large; what is would take our memory.
+_MOST_BYTES = 4 * 2**20
+
+
+class Profile(NamedTuple):
+    """The files of a v2 group as somebody's rules have them."""
+
+    settings: tuple[Setting, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def limits(self) -> Limits:
+        """As limits of a group of ours."""
+        return limits_of(self.settings)
+
+
+def profile_of(options: "RunOptions") -> Profile | None:
+    """What was asked for, ``None`` where nothing was; ``BadInput`` for what is refused."""
+    of_pod = [options.k8s_limit, options.k8s_request, options.cpu_request, options.cpu_limit]
+    ways = [
+        name
+        for name, given in {
+            "--docker": options.docker is not None,
+            "--pod": options.pod is not None,
+            "--k8s-limit": any(one is not None for one in of_pod),
+        }.items()
+        if given
+    ]
+    if len(ways) > 1:
+        raise BadInput(f"{' and '.join(ways)} are two sets of rules", hint="give one of them")
+    if not ways:
+        return None
+    if options.docker is not None:
+        from cmemrun.docker import settings as docker_settings
+
+        found, warnings = docker_settings(options.docker)
+        return Profile(tuple(found), tuple(warnings))
+    from cmemrun.kubernetes.rules import settings as kubelet_settings
+
+    pod = _pod_of_options(options) if options.pod is None else _only(read_pods(options.pod))
+    container = pod.container(options.container)
+    kubelet = _kubelet(options)
+    return Profile(
+        tuple(kubelet_settings(pod, container, kubelet)),
+        (*pod.warnings, *_warnings(pod, container, kubelet)),
+    )
+
+
+def read_pods(path: str) -> "list[Pod]":
+    """The pods of a manifest; ``BadInput`` with the path where there is none."""
+    from cmemrun.kubernetes.pod import find_pods
+
+    try:
+        pods = list(find_pods(load_yaml(path)))
+    except BadInput as error:
+        raise BadInput(f"{path!r}: {error.message}", hint=error.hint) from error
+    if not pods:
+        raise BadInput(
+            f"{path!r}: there is no pod in it",
+            hint="give a Pod, Deployment, StatefulSet, DaemonSet, Job or CronJob",
+        )
+    return pods
+
+
+def load_yaml(path: str, *, keep_comments: bool = False) -> list[Any]:
+    """The documents of a file, plain values only; ``BadInput`` where it cannot be read.
+
+    ``keep_comments``: so that they can be written again as they were.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"cannot read {path!r}: {error.strerror}") from error
+    if len(text) > _MOST_BYTES:
+        raise BadInput("it is larger than any manifest")
+    # Neither makes objects of what a tag names: that takes the loader "unsafe".
+    yaml = YAML(typ="rt" if keep_comments else "safe", pure=True)
+    try:
+        return list(yaml.load_all(text))
+    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        first = str(error).strip().splitlines()
+        raise BadInput(f"it is no YAML: {first[0] if first else type(error).__name__}") from error
+
+
+def _only(pods: "list[Pod]") -> "Pod":
+    if len(pods) > 1:
+        names = ", ".join(pod.name for pod in pods)
+        raise BadInput(f"--pod: there are several pods: {names}", hint="give a file with one")
+    return pods[0]
+
+
+def _pod_of_options(options: "RunOptions") -> "Pod":
+    from cmemrun.kubernetes.pod import Container, Pod, Resources
+
+    resources = Resources(
+        cpu_request=_cores(options.cpu_request),
+        cpu_limit=_cores(options.cpu_limit),
+        memory_request=options.k8s_request,
+        memory_limit=options.k8s_limit,
+    )
+    return Pod("of the options", (Container("program", resources.defaulted()),))
+
+
+def _cores(thousandths: int | None) -> Fraction | None:
+    return None if thousandths is None else Fraction(thousandths, 1000)
+
+
+def _kubelet(options: "RunOptions") -> "Kubelet":
+    from cmemrun.kubernetes.rules import NEWEST, Kubelet
+
+    page_bytes = os.sysconf("SC_PAGESIZE")
+    factor = options.throttling_factor
+    memory_bytes = options.node_memory or os.sysconf("SC_PHYS_PAGES") * page_bytes
+    return Kubelet(
+        memory_bytes=memory_bytes,
+        swap_bytes=options.node_swap or 0,
+        page_bytes=page_bytes,
+        version=options.k8s_version or NEWEST,
+        limited_swap=options.node_swap is not None,
+        single_process_oom_kill=options.single_process_oom_kill,
+        memory_qos=options.memory_qos or factor is not None,
+        throttling_factor=None if factor is None else Fraction(str(factor)),
+    )
+
+
+def _warnings(pod: "Pod", container: "Container", kubelet: "Kubelet") -> Iterator[str]:
+    resources = container.resources
+    limit, request = resources.memory_limit, resources.memory_request
+    if limit and request and request > limit:
+        yield f"container {container.name}: its memory request is more than its limit: refused"
+    if request and request > kubelet.memory_bytes:
+        yield f"container {container.name}: no node of {kubelet.memory_bytes} bytes takes it"

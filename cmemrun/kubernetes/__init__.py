@@ -1,0 +1,1 @@
+"""What a cluster makes of a pod's resources: pure rules, each with its source."""
