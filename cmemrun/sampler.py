@@ -185,7 +185,9 @@ class Sampler:
     def _with_processes(self, sample: Sample, occasion: Occasion) -> Sample:
         """See who makes up the peak, where it is time for that; the sample, with them."""
         peak = self.at_peak
-        if peak is None:
+        # Its parts first, which are read again in a moment: a look takes longer.
+        is_early = occasion is Occasion.RISING and self._is_unexplained(sample)
+        if peak is None or is_early:
             return sample
         notable_bytes = _notable(peak.usage_bytes)
         near_peak = sample.usage_bytes >= peak.usage_bytes - notable_bytes

@@ -14,12 +14,12 @@ import re
 import signal
 import stat
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cmemrun.commands.console import closed_at_start, write_all
 from cmemrun.errors import BadInput, OutputError
 
-__all__ = ["Output", "identity_of", "open_output", "open_stream"]
+__all__ = ["Output", "Stream", "identity_of", "open_output", "open_stream"]
 
 _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/([0-9]{1,9})")
 _STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -70,18 +70,28 @@ def open_output(option: str, path: str) -> Output:
         return _InPlace(option, target)
 
 
-def open_stream(option: str, path: str) -> int:
-    """A descriptor to write to while a run goes on; what a file held before is gone.
+class Stream(NamedTuple):
+    """A descriptor to write to while a run goes on, and the file that was made for it."""
+
+    fd: int
+    made: str | None
+
+
+def open_stream(option: str, path: str) -> Stream:
+    """Open a path for lines that are written as they come; a file keeps what it has for now.
 
     Raises ``OutputError`` where nothing can be written there.
     """
     with _explained(option, path):
         descriptor = _descriptor(path)
         if descriptor is not None:
-            return _Descriptor(option, path, descriptor).fd
-        target = _resolve(option, path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-        return os.open(target, flags | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+            return Stream(_Descriptor(option, path, descriptor).fd, None)
+        target = os.path.abspath(_resolve(option, path))
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NOCTTY
+        try:
+            return Stream(os.open(target, flags | os.O_CREAT | os.O_EXCL, 0o666), target)
+        except FileExistsError:
+            return Stream(os.open(target, flags), None)
 
 
 class _Descriptor:

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import queue
+import stat
 import threading
 from collections.abc import Callable
 from typing import Final
 
 from cmemrun.commands.console import write_all
-from cmemrun.commands.output import identity_of
+from cmemrun.commands.output import Stream, identity_of
 from cmemrun.errors import OutputError
 from cmemrun.model import Run, Sample
 from cmemrun.report import record
@@ -29,10 +30,11 @@ class Recorder:
     keeps the sampler waiting.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, stream: Stream) -> None:
         """Takes the descriptor over."""
-        self._fd: Final = fd
-        self.identity = identity_of(os.fstat(fd))
+        self._fd: Final = stream.fd
+        self._made = stream.made
+        self.identity = identity_of(os.fstat(self._fd))
         self._waiting: queue.SimpleQueue[Callable[[], str] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="cmemrun-recorder", daemon=True)
         self._failure: OSError | None = None
@@ -40,6 +42,10 @@ class Recorder:
         self._closed = False
 
     def begin(self, run: Run) -> None:
+        self._made = None
+        # What a file held before goes now, when there is something to take its place.
+        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.ftruncate(self._fd, 0)
         self._waiting.put(lambda: record.first_line(run))
         self._thread.start()
 
@@ -65,13 +71,19 @@ class Recorder:
             )
 
     def close(self) -> None:
-        """Write what is left and give the descriptor back; harmless if done before."""
+        """Write what is left and give the descriptor back; harmless if done before.
+
+        A file that was made for a run which never began goes again.
+        """
         if self._thread.is_alive():
             self._waiting.put(None)
             self._thread.join()
         if not self._closed:
             self._closed = True
             os.close(self._fd)
+            if self._made is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._made)
 
     def _write(self) -> None:
         more = True

@@ -35,7 +35,7 @@ def run(command: list[str], options: RunOptions) -> int:
       cmemrun --limit 512Mi --max-peak 400Mi -- python3 job.py
       cmemrun --k8s-limit 1Gi --k8s-request 512Mi -- ./myapp
 
-    Other verbs, each with --help: attach, doctor, plot, report.
+    Other verbs, each with --help: attach, doctor, plot, recommend, report.
     """
     if options.debug:
         log_everything()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from cmemrun.errors import BadInput
 from cmemrun.kubernetes.quantity import parse_bytes, parse_quantity
 
-__all__ = ["Container", "Pod", "Resources", "find_pods"]
+__all__ = ["Container", "Pod", "Resources", "containers_of", "find_pods"]
 
 # Where each kind keeps the pod it makes (API reference, workload resources).
 _TEMPLATES = {
@@ -81,17 +81,31 @@ def find_pods(documents: Iterable[Any]) -> Iterator[Pod]:
 
     Raises ``BadInput`` where one is no manifest, or has a quantity that is none.
     """
+    for document, template in _templates(documents):
+        yield _pod(template, fallback=_name(document))
+
+
+def containers_of(documents: Iterable[Any]) -> Iterator[Any]:
+    """The containers of those pods as they stand in the documents, to be changed there."""
+    for _, template in _templates(documents):
+        spec = _mapping(template.get("spec"), "spec")
+        for key in ("initContainers", "containers"):
+            yield from _list(spec, key)
+
+
+def _templates(documents: Iterable[Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Each document that makes pods, and what it makes them from."""
     for document in documents:
         if document is None:
             continue
         kind = _mapping(document, "the manifest").get("kind")
         if kind == "List":
-            yield from find_pods(_list(document, "items"))
+            yield from _templates(_list(document, "items"))
         elif kind in _TEMPLATES:
             template = document
             for step in _TEMPLATES[kind]:
                 template = _mapping(template.get(step), f"{kind}: {step}")
-            yield _pod(template, fallback=_name(document))
+            yield document, template
 
 
 def _pod(template: Mapping[str, Any], fallback: str) -> Pod:

@@ -169,3 +169,20 @@ def test_a_file_that_cannot_be_made(path: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 125 and done.stderr.count("\n") == 1
     assert "--record" in done.stderr and not ran.exists()
+
+
+def test_nothing_is_lost_or_left_where_nothing_begins(tmp_path: Path) -> None:
+    new, old = tmp_path / "new.jsonl", tmp_path / "old.jsonl"
+    old.write_text("what was there")
+    for path in (new, old):
+        done = subprocess.run([CMEMRUN, "--record", str(path), "--pids", "0", "true"], check=False)
+        assert done.returncode == 125
+        done = subprocess.run(
+            [CMEMRUN, "--record", str(path), "--set", "memory.no=1", "true"],
+            check=False,
+            capture_output=True,
+        )
+        assert done.returncode == 125
+    assert old.read_text() == "what was there" and not new.exists()
+    subprocess.run([CMEMRUN, "-q", "--record", str(old), "true"], check=True)
+    assert old.read_text().startswith('{"begun":')

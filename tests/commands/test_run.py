@@ -99,6 +99,13 @@ def test_version_help_and_completion() -> None:
         (["--json", "/no/such/dir/x"], ["--json", "/no/such/dir/x", "No such file"]),
         (["--output", "/"], ["--output", "'/'", "directory"]),
         (["--json", "a", "-o", "./a"], ["--json", "--output", "'a'"]),
+        (["--json", "a", "--record", "a"], ["--json", "--record", "'a'"]),
+        (["--set", "cgroup.procs=1"], ["--set", "cgroup.procs"]),
+        (["--set", "../memory.max=1"], ["--set", "no file of a controller's"]),
+        (["--set", "memory.max"], ["--set", "sets nothing"]),
+        (["--pids", "0"], ["--pids", "no number of processes"]),
+        (["--oom-score-adj", "1001"], ["--oom-score-adj", "-1000 and 1000"]),
+        (["--swap", "12g"], ["--swap", "ambiguous"]),
     ],
 )
 def test_bad_values_get_one_line(tmp_path: Path, arguments: list[str], names: list[str]) -> None:

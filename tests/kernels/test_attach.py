@@ -17,7 +17,7 @@ from tests.kernels.conftest import LOADS, in_guest, made_group
 
 MIB = 2**20
 # A guest is an order of magnitude slower to start a program.
-PATIENCE = 8 if in_guest() else 1
+PATIENCE = 4 if in_guest() else 1
 
 
 @pytest.fixture

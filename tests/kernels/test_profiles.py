@@ -1,32 +1,13 @@
-"""Runs under a container manager's rules: what is applied, what is noted, what is explained."""
+"""Runs under a container manager's rules: what is applied, and what is noted."""
 
-import json
-import subprocess
 from pathlib import Path
 
-import pytest
-
 from cmemrun.kernel.hierarchy import detect
-from tests.conftest import CMEMRUN, Cmemrun
+from tests.commands.test_profiles import POD
+from tests.conftest import Cmemrun
 
 MIB = 2**20
 VERSION = 2 if detect().v1("memory") is None else 1
-POD = """
-apiVersion: v1
-kind: Pod
-metadata: {name: web}
-spec:
-  containers:
-  - name: app
-    image: nginx
-    resources:
-      requests: {memory: 64Mi, cpu: 100m}
-      limits: {memory: 128Mi}
-  - name: side
-    resources: {limits: {memory: 32Mi, cpu: 1}}
----
-kind: Service
-"""
 
 
 def test_a_container_of_a_pod(cmemrun: Cmemrun, tmp_path: Path) -> None:
@@ -60,82 +41,3 @@ def test_the_whole_container_is_killed(cmemrun: Cmemrun) -> None:
         assert run.status == 137 and run["oom"]["verdict"] == "group-killed"
     else:
         assert run.status == 0 and run["oom"]["verdict"] == "child-killed"
-
-
-def explain(*options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [CMEMRUN, "--explain", *options], capture_output=True, text=True, check=False
-    )
-
-
-def test_explained_without_running(tmp_path: Path) -> None:
-    path = tmp_path / "pod.yaml"
-    path.write_text(POD)
-    options = ["--pod", str(path), "--container", "side", "--node-memory", "1Gi"]
-    told = explain(*options)
-    assert told.returncode == 0, told.stderr
-    # In the words of v2, wherever we are. 1000 - 1000 x 32 / 1024 = 1000 - 31 (31.25)
-    for word in ("memory.max", "33554432", "memory.oom.group", "oom_score_adj", "969"):
-        assert word in told.stdout
-    written = tmp_path / "rules.json"
-    assert explain(*options, "--json", str(written)).stdout == ""
-    rules = json.loads(written.read_text())
-    assert {tuple(rule) for rule in rules} == {("file", "value", "rule", "source")}
-    ran = tmp_path / "ran"
-    done = subprocess.run(
-        [CMEMRUN, "--explain", "--k8s-limit", "1Gi", "touch", str(ran)], check=True
-    )
-    assert done.returncode == 0 and not ran.exists()
-
-
-BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
-    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "no pod"),
-        ("a: [", "no YAML"),
-        ("\x00", "no YAML"),
-        ("kind: Service", "no pod"),
-        (BOMB + "kind: Pod\nspec: {containers: *i}", "no mapping"),
-        ("kind: Pod\nspec: !!python/object/apply:os.system ['touch ran']", "no YAML"),
-        ("kind: Pod\nspec: &x {containers: [*x]}", "no name"),
-        ("[" * 5000, "no YAML"),
-        (POD.replace("64Mi", "64MB"), "64MB"),
-        (POD.replace("app", "side"), "it has several"),
-    ],
-)
-def test_a_manifest_of_a_strangers(text: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "pod.yaml"
-    path.write_text(text)
-    done = subprocess.run(
-        [CMEMRUN, "--pod", str(path), "--explain"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        timeout=60,
-    )
-    assert done.returncode == 125 and done.stderr.count("\n") == 1, done.stderr
-    assert words in done.stderr and not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--docker", "-m 1g", "--k8s-limit", "1Gi"], "two sets of rules"),
-        (["--pod", "/no/such"], "cannot read"),
-        (["--k8s-limit", "1Gi", "--k8s-version", "1.99"], "1.99"),
-        (["--k8s-limit", "1Gi", "--k8s-version", "x"], "no release"),
-        (["--k8s-limit", "1Gi", "--throttling-factor", "2"], "0 and 1"),
-        (["--k8s-limit", "1Gi", "--cpu-limit", "1x"], "no quantity"),
-        ([], "no rules"),
-    ],
-)
-def test_what_makes_no_sense(options: list[str], words: str) -> None:
-    done = explain(*options)
-    assert done.returncode == 125 and words in done.stderr, done.stderr

@@ -1,0 +1,177 @@
+"""``cmemrun recommend``: what to write into a manifest, from recorded runs."""
+
+import io
+import json
+import re
+import shutil
+from enum import Enum
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cmemrun.analysis.sizing import Recommendation
+from cmemrun.analysis.sizing import recommend as recommend_for
+from cmemrun.commands.console import colour, print_out
+from cmemrun.commands.inputs import read_run
+from cmemrun.errors import BadInput
+from cmemrun.kubernetes.quantity import format_bytes
+from cmemrun.units import format_size
+
+__all__ = ["recommend"]
+
+
+class Qos(Enum):
+    """The classes a pod can be had in on purpose."""
+
+    GUARANTEED = "guaranteed"
+    BURSTABLE = "burstable"
+
+
+def recommend(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="What --json or --record has written, of runs of one program.",
+            show_default=False,
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print it as JSON, on standard output.")
+    ] = False,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print resources, ready to be pasted.")
+    ] = False,
+    patch: Annotated[
+        Optional[str],  # noqa: UP045 (typer wants a type)
+        typer.Option("--patch", metavar="FILE", help="Print this manifest with them in it."),
+    ] = None,
+    container: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--container", metavar="NAME", help="The container of --patch."),
+    ] = None,
+    qos: Annotated[
+        Qos, typer.Option("--qos", help="The class that --yaml and --patch are for.")
+    ] = Qos.GUARANTEED,
+) -> int:
+    """Recommend memory requests and limits from recorded runs, with the reason for each.
+
+    \b
+    Examples:
+      cmemrun --json run.json -- ./myapp
+      cmemrun recommend run.json
+      cmemrun recommend run1.json run2.json run3.json --patch pod.yaml --container app
+    """
+    if as_json + as_yaml + (patch is not None) > 1:
+        raise BadInput("--json, --yaml and --patch are three answers", hint="give one of them")
+    found = recommend_for([read_run(path) for path in paths])
+    if patch is not None:
+        print_out(_patched(patch, container, _resources(found, qos)))
+    elif as_yaml:
+        print_out(_as_yaml(found, qos))
+    elif as_json:
+        print_out(json.dumps(_document(found), indent=1) + "\n")
+    else:
+        print_out(_report(found, len(paths)))
+    return 0
+
+
+def _document(found: Recommendation) -> dict[str, Any]:
+    return found._asdict() | {"rules": [rule._asdict() for rule in found.rules]}
+
+
+def _resources(found: Recommendation, qos: Qos) -> dict[str, dict[str, str]]:
+    request, limit = found.request_bytes, found.limit_bytes
+    if qos is Qos.BURSTABLE:
+        request, limit = found.burstable_request_bytes, found.burstable_limit_bytes
+    return {
+        "requests": {"memory": format_bytes(request)},
+        "limits": {"memory": format_bytes(limit)},
+    }
+
+
+def _as_yaml(found: Recommendation, qos: Qos) -> str:
+    from ruamel.yaml import YAML
+
+    file = io.StringIO()
+    yaml = YAML()
+    yaml.dump({"resources": _resources(found, qos)}, file)
+    return "".join(f"# {warning}\n" for warning in found.warnings) + file.getvalue()
+
+
+def _patched(path: str, name: str | None, resources: dict[str, dict[str, str]]) -> str:
+    """The manifest as it was, comments included, but for the memory of one container."""
+    from ruamel.yaml import YAML
+
+    from cmemrun.commands.profiles import load_yaml, read_pods
+    from cmemrun.kubernetes.pod import containers_of
+
+    pods = read_pods(path)
+    if len(pods) > 1:
+        raise BadInput(f"{path!r}: there are several pods in it", hint="give a file with one")
+    wanted = pods[0].container(name).name
+    documents = load_yaml(path, keep_comments=True)
+    for container in containers_of(documents):
+        if container["name"] == wanted:
+            if not container.get("resources"):
+                container["resources"] = {}
+            for kind, values in resources.items():
+                if not container["resources"].get(kind):
+                    container["resources"][kind] = {}
+                container["resources"][kind].update(values)
+    file = io.StringIO()
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=2 + (offset := _list_offset(path)), offset=offset)
+    yaml.dump_all(documents, file)
+    return file.getvalue()
+
+
+def _list_offset(path: str) -> int:
+    """How far the lists of a manifest are moved in below their key: 0 or 2 is usual."""
+    with open(path, encoding="utf-8") as file:
+        below = re.search(r"^( *)[\w-]+:[ ]*\n(?: *#.*\n)*( *)- ", file.read(), re.MULTILINE)
+    return max(0, len(below[2]) - len(below[1])) if below else 0
+
+
+def _report(found: Recommendation, count: int) -> str:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    for name in ("request", "limit"):
+        table.add_column(name, no_wrap=True, justify="right")
+    table.add_column("why", overflow="fold")
+    table.add_row(
+        Text("Guaranteed", "bold"),
+        Text(format_bytes(found.request_bytes), "bold"),
+        Text(format_bytes(found.limit_bytes), "bold"),
+        "request = limit, as KRR: no surprises when the node runs short (with a CPU limit, too)",
+    )
+    table.add_row(
+        "Burstable",
+        format_bytes(found.burstable_request_bytes),
+        format_bytes(found.burstable_limit_bytes),
+        "what it mostly takes, and room above the highest",
+    )
+    table.add_row("", "", "", "")
+    for rule in found.rules:
+        table.add_row(
+            rule.name,
+            format_bytes(rule.request_bytes),
+            format_bytes(rule.limit_bytes),
+            Text.assemble(rule.formula, "\n", (rule.source, "dim")),
+        )
+    shown = io.StringIO()
+    width = max(60, shutil.get_terminal_size().columns)
+    console = Console(file=shown, width=width, highlight=False, force_terminal=colour(1))
+    runs = "one run" if count == 1 else f"{count} runs"
+    console.print(f"The highest working set of {runs} was {format_size(found.need_bytes)}.\n")
+    console.print(table)
+    for warning in found.warnings:
+        console.print(Text.assemble("\n", ("warning  ", "yellow"), warning), end="")
+    if found.warnings:
+        console.print()
+    return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().splitlines())
