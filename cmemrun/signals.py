@@ -69,6 +69,8 @@ class Foreground:
     def __init__(self) -> None:
         self.interrupted = False
         self.interrupted_by_terminal = False
+        self.asked_to_end = False
+        """As ``interrupted``, and never forgotten."""
         self.is_relative: Callable[[int], bool] = lambda _: False
         self.before_stop: Callable[[], None] = lambda: None
         self.after_stop: Callable[[], None] = lambda: None
@@ -165,7 +167,7 @@ class Foreground:
         else:
             info = signal.sigtimedwait(signals, max(0.0, seconds))
         if info is not None and info.si_signo in self._endings:
-            self.interrupted = True
+            self.interrupted = self.asked_to_end = True
             if info.si_signo == signal.SIGINT and info.si_code not in _SENT_BY_PROCESS:
                 self.interrupted_by_terminal = True
         return info

@@ -14,7 +14,7 @@ from cmemrun import __version__
 from cmemrun.commands import VERBS
 from cmemrun.commands.arguments import is_choice, kind_of
 from cmemrun.commands.console import say
-from cmemrun.commands.options import AttachOptions, RunOptions
+from cmemrun.commands.options import AttachOptions, FitOptions, RunOptions
 from cmemrun.errors import BadInput, CmemrunError
 
 __all__ = ["carry_out"]
@@ -160,6 +160,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 _DECLARED: dict[str, tuple[Any, ...]] = {
     "run": (RunOptions, _PROGRAM, _VERSION),
     "attach": (AttachOptions,),
+    "fit": (FitOptions, _PROGRAM),
 }
 
 for verb in VERBS:
@@ -167,5 +168,5 @@ for verb in VERBS:
     declared = _DECLARED.get(verb)
     function = _command(module, verb, *declared) if declared else getattr(module, verb)
     # What follows the program's name is the program's.
-    settings = _HELP | {"allow_interspersed_args": verb != "run"}
+    settings = _HELP | {"allow_interspersed_args": verb not in ("run", "fit")}
     app.command(verb, context_settings=settings)(function)

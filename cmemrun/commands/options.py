@@ -11,7 +11,15 @@ from cmemrun.identity import User, find_user
 from cmemrun.model import UNLIMITED, Limit
 from cmemrun.sampler import AUTO_PROBE, Probe
 
-__all__ = ["PROFILES", "AttachOptions", "Backend", "Linger", "Require", "RunOptions"]
+__all__ = [
+    "PROFILES",
+    "AttachOptions",
+    "Backend",
+    "FitOptions",
+    "Linger",
+    "Require",
+    "RunOptions",
+]
 
 
 class Linger(Enum):
@@ -108,6 +116,31 @@ def _factor(text: str) -> float:
     if not re.fullmatch(r"[01](\.[0-9]{1,9})?", text) or not 0 < float(text) <= 1:
         raise BadInput(f"{text!r} is no factor between 0 and 1", hint="write 0.9")
     return float(text)
+
+
+def _percent(text: str) -> float:
+    number = text.removesuffix("%")
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", number) or not text.endswith("%"):
+        raise BadInput(f"{text!r} is no percentage", hint="write 10%")
+    return float(number) / 100
+
+
+def _times(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:6]) < 10_000:
+        raise BadInput(f"{text!r} is no number of times", hint="write 3 for example")
+    return int(text)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    import shlex
+
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise BadInput(f"{text!r}: {error}", hint="close the quotes") from error
+    if not words:
+        raise BadInput("there is no command", hint="write 'test -s out.csv' for example")
+    return words
 
 
 def _pid(text: str) -> int:
@@ -525,6 +558,76 @@ class RunOptions(NamedTuple):
 
 PROFILES = ("docker", "pod", "k8s_limit", "k8s_request", "cpu_limit", "cpu_request")
 """The options that ask for somebody's rules, each alone enough."""
+
+
+class FitOptions(NamedTuple):
+    """What ``fit`` was asked for, likewise."""
+
+    slowdown: Annotated[
+        float,
+        Option(
+            ("--slowdown",),
+            "How much slower than without a limit it may be, above the knee.",
+            "Search",
+            metavar="PERCENT",
+            default="10%",
+            parse=_percent,
+        ),
+    ]
+    confirm: Annotated[
+        int,
+        Option(
+            ("--confirm",),
+            "How often an answer must hold.",
+            "Search",
+            metavar="N",
+            default="2",
+            parse=_times,
+        ),
+    ]
+    max_runs: Annotated[
+        int,
+        Option(
+            ("--max-runs",),
+            "Run it no more often than this.",
+            "Search",
+            metavar="N",
+            default="30",
+            parse=_times,
+        ),
+    ]
+    max_time: Annotated[
+        float | None,
+        Option(
+            ("--max-time",),
+            "Begin no run after this time.",
+            "Search",
+            metavar="DURATION",
+            parse=_refresh,
+        ),
+    ]
+    check: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            ("--check",),
+            "Success is what this command says, split as words, without a shell.",
+            "Search",
+            metavar="COMMAND",
+            parse=_words,
+        ),
+    ]
+    resume: Annotated[
+        str | None,
+        Option(
+            ("--resume",),
+            "Take the runs of an earlier --json for known.",
+            "Search",
+            metavar="FILE",
+        ),
+    ]
+    json: JsonFile
+    quiet: Quiet
+    debug: Debug
 
 
 class AttachOptions(NamedTuple):

@@ -35,7 +35,8 @@ def run(command: list[str], options: RunOptions) -> int:
       cmemrun --limit 512Mi --max-peak 400Mi -- python3 job.py
       cmemrun --k8s-limit 1Gi --k8s-request 512Mi -- ./myapp
 
-    Other verbs, each with --help: attach, doctor, plot, recommend, report.
+    Other verbs, each with --help: attach, doctor, fit, plot, recommend,
+    report.
     """
     if options.debug:
         log_everything()

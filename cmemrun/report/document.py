@@ -19,7 +19,16 @@ from cmemrun.errors import BadInput
 from cmemrun.model import Run, Sample
 from cmemrun.report.text import unicode_text
 
-__all__ = ["SCHEMA", "parse", "render", "run_from", "sample_from", "sample_of", "to_document"]
+__all__ = [
+    "SCHEMA",
+    "named_from",
+    "parse",
+    "render",
+    "run_from",
+    "sample_from",
+    "sample_of",
+    "to_document",
+]
 
 SCHEMA = 1
 
@@ -136,7 +145,7 @@ def run_from(read: Any) -> Run:
             "peaks": {name.removeprefix("peak_"): value for name, value in read.items()},
             "started_at": datetime.fromisoformat(read["started_at"]),
         }
-        run: Run = _named(Run, told)
+        run: Run = named_from(Run, told)
         return run
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadInput(
@@ -147,12 +156,15 @@ def run_from(read: Any) -> Run:
 
 def sample_from(read: Any) -> Sample:
     """A Sample from its part of the document; ``TypeError`` where it is none."""
-    sample: Sample = _named(Sample, read)
+    sample: Sample = named_from(Sample, read)
     return sample
 
 
-def _named(kind: Any, read: Any) -> Any:
-    """A named tuple of those names that it has; the others are of a later version."""
+def named_from(kind: Any, read: Any) -> Any:
+    """A named tuple of those names that it has; the others are of a later version.
+
+    ``TypeError`` or ``ValueError`` where a value is not what the field holds.
+    """
     if not isinstance(read, Mapping):
         raise TypeError(f"{read!r:.80} is no {kind.__name__}")
     if kind is Sample:
@@ -176,7 +188,7 @@ def _value(hint: Any, value: Any) -> Any:
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(_value(get_args(hint)[0], one) for one in value)
     if hasattr(hint, "_fields"):
-        return _named(hint, value)
+        return named_from(hint, value)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint(value)
     if not _fits(hint, value):

@@ -10,6 +10,8 @@ spike MIB MILLISECONDS      anonymous memory held that long, then the end
 daemon                      a detached child that would live for ever
 chain                       each process makes the next and ends
 crowd PROCESSES             processes that make short-lived ones without end
+reread MIB TIMES PATH       a file read again and again, its cache dropped first
+                            where the number of times is not negative
 maps MIB [SECONDS]          an eBPF array, and a smaller one with values for each CPU
 nested MIB                  a group of its own inside ours, with a child in it
 """
@@ -125,6 +127,23 @@ def crowd(processes):
                     os._exit(0)
                 os.waitpid(-1, 0)
     time.sleep(0.2)
+
+
+def reread(mib, times, path):
+    if not os.path.exists(path):
+        with open(path, "wb") as out:
+            for _ in range(int(mib)):
+                out.write(b"x" * MIB)
+            out.flush()
+            os.fsync(out.fileno())
+    fd = os.open(path, os.O_RDONLY)
+    if int(times) > 0:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    piece = bytearray(65536)
+    for _ in range(abs(int(times))):
+        os.lseek(fd, 0, os.SEEK_SET)
+        while os.readv(fd, [piece]):
+            pass
 
 
 def maps(mib, seconds=HOLD):

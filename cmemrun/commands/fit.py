@@ -1,0 +1,320 @@
+"""``cmemrun fit``: the smallest limits a program lives with, found by running it."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cmemrun.analysis.search import Criteria, Fit, Outcome, Trial, search
+from cmemrun.commands.console import colour, log_everything, say, show, write_all
+from cmemrun.commands.options import FitOptions
+from cmemrun.commands.output import open_output
+from cmemrun.errors import BadInput
+from cmemrun.launcher import original_environment
+from cmemrun.model import Limits, Run
+from cmemrun.report.document import named_from
+from cmemrun.report.text import command_line, unicode_text
+from cmemrun.runner import Settings, measure
+from cmemrun.signals import Foreground
+from cmemrun.units import format_duration, format_size
+
+__all__ = ["fit"]
+
+SCHEMA = 1
+
+# A run that thrashes may take for ever: it has this many times as long as one without a
+# limit, and at least so long.
+_PATIENCE_FACTOR, _PATIENCE_SECONDS = 10, 10.0
+
+# From so much on it is worth a word that files were read which nobody is charged for.
+_WORTH_BYTES = 16 * 2**20
+
+
+def fit(command: list[str], options: FitOptions) -> int:
+    """Search the smallest memory limit PROGRAM succeeds with, and the smallest that is not slow.
+
+    It is run again and again, each time in a group of its own and without swap:
+    first without a limit, then with limits that close in on the cliff, below which
+    the OOM killer ends it or it fails, and on the knee, below which it is slowed by
+    more than --slowdown for want of memory. Its output is thrown away, and it reads
+    nothing. Success is exit status 0 without any OOM kill, or what --check says.
+    Ctrl-C ends the search with what is known.
+
+    \b
+    Examples:
+      cmemrun fit -- ./myapp --once
+      cmemrun fit --check 'test -s out.csv' --json fit.json -- ./convert in.csv out.csv
+      cmemrun fit --max-time 10m --resume fit.json --json fit.json -- ./myapp
+    """
+    if options.debug:
+        log_everything()
+    if not command:
+        raise BadInput("there is no program to run", hint="cmemrun fit [OPTIONS] [--] PROGRAM …")
+    document = None if options.json is None else open_output("--json", options.json)
+    known = _known(options.resume, command)
+    with _silenced() as terminal, Foreground() as waiter:
+        prober = _Prober(command, options, waiter, known)
+
+        def tell(found: Fit) -> None:
+            if not options.quiet:
+                write_all(terminal, f"cmemrun: {_progress(found)}\n")
+
+        found = search(
+            prober.probe,
+            Criteria(
+                slowdown=options.slowdown, confirm=options.confirm, most_runs=options.max_runs
+            ),
+            on_progress=tell,
+        )
+    if document:
+        told = _document(command, found, prober.warnings)
+        document.write(json.dumps(told, indent=1, allow_nan=False) + "\n")
+    if not options.quiet:
+        show(_report(command, found, prober.warnings))
+    if found.unlimited.outcome is not Outcome.OK:
+        say(
+            "the program does not succeed without a limit, either"
+            f" ({found.unlimited.outcome.value})",
+            hint="see that it runs, with standard input empty, or say what success is with --check",
+        )
+    return 0 if found.cliff_bytes is not None else 1
+
+
+class _Prober:
+    """Runs the program under a limit and says how that went."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        options: FitOptions,
+        waiter: Foreground,
+        known: dict[int | None, list[Trial]],
+    ) -> None:
+        self._command = command
+        self._options = options
+        self._waiter = waiter
+        self._known = known
+        self._deadline = None if options.max_time is None else time.monotonic() + options.max_time
+        self._unlimited_seconds: float | None = None
+        self.warnings: list[str] = []
+
+    def probe(self, limit_bytes: int | None) -> Trial:
+        """One trial; ``KeyboardInterrupt`` where somebody wants to end, or time is over."""
+        remembered = self._known.get(limit_bytes)
+        trial = remembered.pop(0) if remembered else self._try(limit_bytes)
+        if limit_bytes is None:
+            self._unlimited_seconds = trial.wall_seconds
+        return trial
+
+    def _try(self, limit_bytes: int | None) -> Trial:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise KeyboardInterrupt
+        read_before = _bytes_read()
+        run = measure(
+            self._command,
+            Settings(
+                refresh_seconds=0.1,
+                # As a container has it: what does not fit is not swapped out.
+                limits=Limits(max_bytes=limit_bytes, swap_max_bytes=0),
+                strict_limits=False,
+                timeout_seconds=self._patience(),
+                grace_seconds=1.0,
+                require="cgroup",
+            ),
+            waiter=self._waiter,
+            environment=original_environment(),
+        )
+        if self._waiter.asked_to_end:
+            raise KeyboardInterrupt
+        if limit_bytes is None:
+            self._warn(run, read_before)
+        peak = run.at_peak_anon or run.at_peak
+        parts = (peak.anon_bytes, peak.shmem_bytes, peak.kernel_bytes)
+        return Trial(
+            limit_bytes=limit_bytes,
+            outcome=self._outcome(run),
+            wall_seconds=run.wall_seconds,
+            stall_seconds=run.pressure.some_seconds if run.pressure else None,
+            peak_bytes=run.peak_bytes,
+            kept_bytes=sum(part or 0 for part in parts) if peak.anon_bytes is not None else None,
+        )
+
+    def _patience(self) -> float | None:
+        if self._unlimited_seconds is None:
+            return None
+        return max(_PATIENCE_SECONDS, self._unlimited_seconds * _PATIENCE_FACTOR)
+
+    def _outcome(self, run: Run) -> Outcome:
+        if run.events.oom_kill:
+            return Outcome.KILLED
+        if run.exit.timed_out:
+            return Outcome.TIMED_OUT
+        succeeded = run.exit.status == 0
+        if self._options.check is not None:
+            succeeded = _check(self._options.check)
+        return Outcome.OK if succeeded else Outcome.FAILED
+
+    def _warn(self, run: Run, read_before: tuple[int, int] | None) -> None:
+        """Of what the run without a limit does not show."""
+        read_after = _bytes_read()
+        if read_before is None or read_after is None:
+            return
+        asked, from_disk = (
+            after - before for after, before in zip(read_after, read_before, strict=True)
+        )
+        # What it read from a disk, or was the first to read, is charged to it.
+        charged = max(from_disk, run.peaks.file_bytes or 0)
+        if charged < _WORTH_BYTES <= asked:
+            self.warnings.append(
+                f"it read {format_size(asked)} that came from no disk and are charged to nobody"
+                " here: where that was a file in the page cache already, it needs more with a"
+                " cold cache to be as fast (drop it first, as root: echo 1 >"
+                " /proc/sys/vm/drop_caches)"
+            )
+
+
+def _check(command: Sequence[str]) -> bool:
+    try:
+        done = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, env=original_environment()
+        )
+    except OSError as error:
+        raise BadInput(f"--check: cannot run {command[0]!r}: {error.strerror}") from error
+    return done.returncode == 0
+
+
+def _bytes_read() -> tuple[int, int] | None:
+    """What we and all that we have waited for have read, and how much of it from disks.
+
+    (proc_pid_io(5); what a child has done is its parent's when it is waited for.)
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError), open("/proc/self/io") as file:
+        told = dict(line.split(":") for line in file)
+        return int(told["rchar"]), int(told["read_bytes"])
+    return None
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[int]:
+    """Have what the program says go nowhere; a descriptor for what we say meanwhile."""
+    sys.stdout.flush()
+    kept = [os.dup(fd) for fd in (0, 1, 2)]
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    try:
+        for fd in (0, 1, 2):
+            os.dup2(nowhere, fd)
+        yield kept[2]
+    finally:
+        for fd, before in enumerate(kept):
+            os.dup2(before, fd)
+            os.close(before)
+        os.close(nowhere)
+
+
+def _progress(found: Fit) -> str:
+    trial = found.trials[-1]
+    limit = "no limit" if trial.limit_bytes is None else format_size(trial.limit_bytes)
+    high = "the peak" if found.cliff_bytes is None else format_size(found.cliff_bytes)
+    return (
+        f"run {len(found.trials)}: {limit}, {trial.outcome.value} after"
+        f" {format_duration(trial.wall_seconds)}; the cliff is between"
+        f" {format_size(found.low_bytes)} and {high}"
+    )
+
+
+def _document(command: Sequence[str], found: Fit, warnings: Sequence[str]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "command": [unicode_text(word) for word in command],
+        "cliff_bytes": found.cliff_bytes,
+        "knee_bytes": found.knee_bytes,
+        "low_bytes": found.low_bytes,
+        "is_complete": found.is_complete,
+        "unlimited": _of(found.unlimited),
+        "runs": [_of(trial) for trial in found.trials],
+        "warnings": list(warnings),
+    }
+
+
+def _of(trial: Trial) -> dict[str, Any]:
+    return trial._asdict() | {"outcome": trial.outcome.value}
+
+
+def _known(path: str | None, command: Sequence[str]) -> dict[int | None, list[Trial]]:
+    """The trials of an earlier search for the same program, by their limits."""
+    if path is None:
+        return {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            read = json.load(file)
+        if read["command"] != [unicode_text(word) for word in command]:
+            raise BadInput(f"--resume: {path!r} is of another program")
+        found: dict[int | None, list[Trial]] = {}
+        for one in read["runs"]:
+            trial: Trial = named_from(Trial, one)
+            found.setdefault(trial.limit_bytes, []).append(trial)
+        return found
+    except FileNotFoundError:
+        say(f"--resume: there is no {path!r} yet, so the search starts anew")
+        return {}
+    except OSError as error:
+        raise BadInput(f"--resume: cannot read {path!r}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadInput(f"--resume: {path!r} is no result of cmemrun fit") from error
+
+
+def _report(command: Sequence[str], found: Fit, warnings: Sequence[str]) -> str:
+    shown = io.StringIO()
+    width = max(60, shutil.get_terminal_size().columns)
+    console = Console(file=shown, width=width, highlight=False, force_terminal=colour())
+    console.print(Text.assemble(("fit  ", "dim"), (command_line(command), "bold")))
+    console.print()
+    for name, size, meaning in (
+        ("cliff", found.cliff_bytes, "the smallest limit it succeeds with"),
+        ("knee", found.knee_bytes, "the smallest it is not slowed by"),
+    ):
+        told = "not found" if size is None else format_size(size)
+        console.print(
+            Text.assemble((f"{name:<8}", "dim"), (f"{told:>12}", "bold"), f"   {meaning}")
+        )
+    if not found.is_complete:
+        console.print(Text("\nthe search was ended before it was over", "yellow"))
+    console.print()
+    console.print(_table(found))
+    for warning in warnings:
+        console.print(Text.assemble("\n", ("warning  ", "yellow"), warning))
+    return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().splitlines())
+
+
+def _table(found: Fit) -> Table:
+    """The curve: from the largest limit to the smallest."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("limit", justify="right")
+    table.add_column("")
+    for name in ("time", "stalled", "peak"):
+        table.add_column(name, justify="right")
+    infinite = float("inf")
+    for trial in sorted(
+        found.trials,
+        key=lambda one: infinite if one.limit_bytes is None else one.limit_bytes,
+        reverse=True,
+    ):
+        good = trial.outcome is Outcome.OK
+        table.add_row(
+            "none" if trial.limit_bytes is None else format_size(trial.limit_bytes),
+            Text(trial.outcome.value, "green" if good else "red"),
+            format_duration(trial.wall_seconds),
+            "n/a" if trial.stall_seconds is None else format_duration(trial.stall_seconds),
+            format_size(trial.peak_bytes),
+        )
+    return table

@@ -1,0 +1,119 @@
+"""The search on programs that are made up here: how near it comes, and in how many runs."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmemrun.analysis.search import Criteria, Fit, Outcome, Trial, search
+
+MIB = 2**20
+
+
+class MadeUp:
+    """A program that needs so much, and is slow below another."""
+
+    def __init__(
+        self,
+        need: float,
+        *,
+        peak: float | None = None,
+        kept: float | None = None,
+        fast_from: float = 0,
+        noise: float = 0,
+        stalls: bool = True,
+    ) -> None:
+        self.need, self.peak, self.kept = need, need if peak is None else peak, kept
+        self.fast_from, self.noise, self.stalls = fast_from, noise, stalls
+        self.random = random.Random(1)
+        self.limits: list[int | None] = []
+
+    def __call__(self, limit_bytes: int | None) -> Trial:
+        self.limits.append(limit_bytes)
+        limit = float("inf") if limit_bytes is None else limit_bytes / MIB
+        lost = 1.0 if limit < self.fast_from else 0.0
+        need = self.need + self.random.uniform(-self.noise, self.noise)
+        return Trial(
+            limit_bytes=limit_bytes,
+            outcome=Outcome.OK if limit >= need else Outcome.KILLED,
+            wall_seconds=1.0 + lost + self.random.uniform(0, 0.05),
+            stall_seconds=lost if self.stalls else None,
+            peak_bytes=int(min(self.peak, limit) * MIB),
+            kept_bytes=None if self.kept is None else int(self.kept * MIB),
+        )
+
+
+@given(
+    need=st.floats(1, 5000),
+    over=st.floats(1, 4),
+    kept=st.one_of(st.none(), st.floats(0.2, 1.3)),
+)
+def test_the_cliff_is_found(need: float, over: float, kept: float | None) -> None:
+    program = MadeUp(need, peak=need * over, kept=None if kept is None else need * kept)
+    found = search(program)
+    assert found.is_complete and found.cliff_bytes is not None
+    near = max(2, need * over * 0.02) + 1
+    assert need <= found.cliff_bytes / MIB <= need + near
+    # Each answer has held twice.
+    assert program.limits.count(found.cliff_bytes) >= 2
+    assert found.knee_bytes == found.cliff_bytes
+    assert found.low_bytes < found.cliff_bytes
+
+
+@pytest.mark.parametrize("kept", [92, 96, 98, 100, 101, 104])
+def test_what_takes_100_mib_takes_few_runs(kept: float) -> None:
+    program = MadeUp(100, peak=103, kept=kept)
+    found = search(program)
+    assert found.cliff_bytes and 0 <= found.cliff_bytes / MIB - 100 <= 4
+    assert len(program.limits) <= 12
+
+
+def test_a_program_that_varies_is_asked_again() -> None:
+    program = MadeUp(100, peak=110, kept=95, noise=3)
+    found = search(program)
+    assert found.is_complete and found.cliff_bytes
+    held = [one.outcome for one in found.trials if one.limit_bytes == found.cliff_bytes]
+    assert held.count(Outcome.OK) >= 2
+    assert 97 <= found.cliff_bytes / MIB <= 110
+
+
+@pytest.mark.parametrize("stalls", [True, False])
+def test_the_knee_lies_above(stalls: bool) -> None:
+    found = search(MadeUp(20, peak=320, kept=15, fast_from=200, stalls=stalls))
+    assert found.is_complete and found.cliff_bytes and found.knee_bytes
+    assert 20 <= found.cliff_bytes / MIB <= 28
+    assert 200 <= found.knee_bytes / MIB <= 215
+
+
+def test_a_busy_machine_is_no_knee() -> None:
+    class Busy(MadeUp):
+        def __call__(self, limit_bytes: int | None) -> Trial:
+            slow = super().__call__(limit_bytes)
+            return slow._replace(wall_seconds=1.0 + len(self.limits))
+
+    found = search(Busy(100, peak=130, kept=100))
+    assert found.knee_bytes == found.cliff_bytes
+
+
+def test_it_ends_with_what_is_known() -> None:
+    found = search(MadeUp(100, peak=400), Criteria(most_runs=4))
+    assert not found.is_complete and len(found.trials) == 4
+    assert found.low_bytes < 100 * MIB
+    assert found.cliff_bytes is None or found.cliff_bytes >= 100 * MIB
+    failing = search(lambda _: Trial(None, Outcome.FAILED, 1.0, None, MIB))
+    assert failing.cliff_bytes is None and not failing.is_complete
+
+
+def test_interrupted_it_tells_what_is_known() -> None:
+    told: list[Fit] = []
+    program = MadeUp(100, peak=400)
+
+    def probe(limit_bytes: int | None) -> Trial:
+        if len(program.limits) == 5:
+            raise KeyboardInterrupt
+        return program(limit_bytes)
+
+    found = search(probe, on_progress=told.append)
+    assert len(found.trials) == 5 and not found.is_complete
+    assert [len(one.trials) for one in told] == [1, 2, 3, 4, 5]

@@ -1,0 +1,106 @@
+"""The search on the command line: what success is, what is known already, and its end."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CMEMRUN
+from tests.kernels.conftest import LOADS
+
+MIB = 2**20
+LOAD = [sys.executable, "-S", "-E", LOADS]
+
+
+def fit(tmp_path: Path, *arguments: str, status: int = 0) -> dict[str, Any]:
+    document = tmp_path / "fit.json"
+    done = subprocess.run(
+        [CMEMRUN, "fit", "--json", str(document), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    return json.loads(document.read_text()) | {"stderr": done.stderr}  # type: ignore[no-any-return]
+
+
+def test_success_is_what_the_check_says(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    code = f"x = b'x' * {30 * MIB}; open({str(made)!r}, 'w').write('!'); raise SystemExit(3)"
+    check = f"test -s {made}"
+    found = fit(tmp_path, "--check", check, "--", sys.executable, "-c", code)
+    assert 30 * MIB <= found["cliff_bytes"] <= 60 * MIB
+    failing = fit(tmp_path, "--", sys.executable, "-c", code, status=1)
+    assert failing["cliff_bytes"] is None and len(failing["runs"]) == 1
+    assert "does not succeed without a limit" in failing["stderr"]
+
+
+def test_resumed_it_runs_nothing_twice(tmp_path: Path) -> None:
+    program = [*LOAD, "anon", "30", "0.05"]
+    first = fit(tmp_path, "--max-runs", "2", "--", *program)
+    assert not first["is_complete"] and len(first["runs"]) == 2
+    path = str(tmp_path / "fit.json")
+    second = fit(tmp_path, "--resume", path, "--", *program)
+    assert second["is_complete"] and second["runs"][:2] == first["runs"]
+    assert fit(tmp_path, "--resume", path, "--", *program)["runs"] == second["runs"]
+
+
+def test_ctrl_c_ends_it_with_what_is_known(tmp_path: Path) -> None:
+    document = tmp_path / "fit.json"
+    running = subprocess.Popen(
+        [CMEMRUN, "fit", "--json", str(document), "--", *LOAD, "anon", "20", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr
+    assert "run 1:" in running.stderr.readline()
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 1 and "ended before" in told
+    assert len(json.loads(document.read_text())["runs"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["true"], ["no result of cmemrun fit"]),
+        (["false"], ["another program"]),
+    ],
+)
+def test_a_result_of_something_else(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "fit.json"
+    run = {"limit_bytes": None, "outcome": "ok", "wall_seconds": 1.0, "stall_seconds": None}
+    path.write_text(json.dumps({"command": ["true"], "runs": [run | {"peak_bytes": "big"}]}))
+    done = subprocess.run(
+        [CMEMRUN, "fit", "--resume", str(path), "--", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 125 and done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--slowdown", "10"],
+        ["--confirm", "0"],
+        ["--max-runs", "x"],
+        ["--check", "'"],
+        ["--check", ""],
+    ],
+)
+def test_bad_values(options: list[str]) -> None:
+    done = subprocess.run(
+        [CMEMRUN, "fit", *options, "--", "true"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 125 and done.stderr.count("\n") == 1 and options[0] in done.stderr
