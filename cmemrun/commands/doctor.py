@@ -1,16 +1,14 @@
 """``cmemrun doctor``: what can be measured here, how well, and what would make it better."""
 
-import io
 import json
-import shutil
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cmemrun.commands.console import colour, print_out
+from cmemrun.commands.console import print_out
+from cmemrun.commands.tables import rendered, table
 from cmemrun.diagnosis import Diagnosis, Machine, Place, Way, examine
 from cmemrun.report.text import printable, unicode_text
 from cmemrun.units import format_size
@@ -52,16 +50,8 @@ def doctor(
 
 
 def _report(found: Diagnosis) -> str:
-    file = io.StringIO()
-    width = shutil.get_terminal_size().columns
-    console = Console(file=file, width=width, highlight=False, force_terminal=colour(1))
-    for table in (_facts(found), _ways(found), _offers(found)):
-        if table.row_count:
-            console.print(table)
-            console.print()
-    console.print(_verdict(found))
-    # Rich fills its cells up with spaces.
-    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+    tables = [made for made in (_facts(found), _ways(found), _offers(found)) if made.row_count]
+    return rendered(*(part for made in tables for part in (made, "")), _verdict(found))
 
 
 def _document(found: Diagnosis) -> dict[str, Any]:
@@ -82,10 +72,10 @@ def _document(found: Diagnosis) -> dict[str, Any]:
 
 
 def _facts(found: Diagnosis) -> Table:
-    table = _table(2)
+    made = table("", "", header=False)
     for name, value in [*_of_machine(found.machine), *_of_place(found.place)]:
-        table.add_row(name, Text(printable(value)))
-    return table
+        made.add_row(name, Text(printable(value)))
+    return made
 
 
 def _of_machine(machine: Machine) -> list[tuple[str, str]]:
@@ -122,13 +112,13 @@ def _of_place(place: Place) -> list[tuple[str, str]]:
 
 
 def _ways(found: Diagnosis) -> Table:
-    table = _table(3)
+    made = table("", "", "", header=False)
     for way in found.ways:
-        table.add_row(way.name, _state(way, found.chosen), _WAYS[way.name])
+        made.add_row(way.name, _state(way, found.chosen), _WAYS[way.name])
         remedy = way.remedy and f"to mend it: {way.remedy}"
         for line in filter(None, (way.group, way.reason, remedy, *way.notes)):
-            table.add_row("", "", Text(printable(line), "dim"))
-    return table
+            made.add_row("", "", Text(printable(line), "dim"))
+    return made
 
 
 def _state(way: Way, chosen: str) -> Text:
@@ -138,11 +128,11 @@ def _state(way: Way, chosen: str) -> Text:
 
 
 def _offers(found: Diagnosis) -> Table:
-    table = _table(3)
+    made = table("", "", "", header=False)
     for offer in found.offers:
         state = Text("yes", "green") if offer.offered else Text("no", "yellow")
-        table.add_row(offer.name, state, offer.purpose)
-    return table
+        made.add_row(offer.name, state, offer.purpose)
+    return made
 
 
 def _verdict(found: Diagnosis) -> Text:
@@ -159,12 +149,3 @@ def _verdict(found: Diagnosis) -> Text:
     if found.chosen == "proc":
         return Text(f"proved, as a lower bound only: {read}", "yellow")
     return Text(f"proved with {proof.backend}: {read}", "green")
-
-
-def _table(columns: int) -> Table:
-    """Without lines; the last column takes what the others leave, and wraps."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for _ in range(columns - 1):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    return table

@@ -1,16 +1,13 @@
 """``--explain``: which file would get which value, by which rule; nothing is run."""
 
-import io
 import json
-import shutil
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from cmemrun.commands.console import colour, print_out, say
+from cmemrun.commands.console import print_out, say
 from cmemrun.commands.output import open_output
 from cmemrun.commands.profiles import Profile
+from cmemrun.commands.tables import rendered, table
 from cmemrun.report.text import printable, unicode_text
 
 __all__ = ["explain"]
@@ -32,14 +29,8 @@ def explain(profile: Profile, json_path: str | None) -> int:
 
 
 def _table(profile: Profile) -> str:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("file", "value"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("rule, and its source", overflow="fold")
+    made = table("file", "value", "rule, and its source")
     for setting in profile.settings:
         file, value, rule, source = map(printable, setting)
-        table.add_row(file, Text(value, "bold"), Text.assemble(rule, "\n", (source, "dim")))
-    shown = io.StringIO()
-    width = max(60, shutil.get_terminal_size().columns)
-    Console(file=shown, width=width, highlight=False, force_terminal=colour(1)).print(table)
-    return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().splitlines())
+        made.add_row(file, Text(value, "bold"), Text.assemble(rule, "\n", (source, "dim")))
+    return rendered(made)

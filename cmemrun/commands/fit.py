@@ -1,29 +1,28 @@
 """``cmemrun fit``: the smallest limits a program lives with, found by running it."""
 
 import contextlib
-import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cmemrun.analysis.search import Criteria, Fit, Outcome, Trial, search
-from cmemrun.commands.console import colour, log_everything, say, show, write_all
+from cmemrun.commands.console import log_everything, say, show, write_all
 from cmemrun.commands.options import FitOptions
 from cmemrun.commands.output import open_output
+from cmemrun.commands.tables import rendered, table
 from cmemrun.errors import BadInput
 from cmemrun.launcher import original_environment
 from cmemrun.model import Limits, Run
 from cmemrun.report.document import named_from
 from cmemrun.report.text import command_line, unicode_text
+from cmemrun.report.words import duration
 from cmemrun.runner import Settings, measure
 from cmemrun.signals import Foreground
 from cmemrun.units import format_duration, format_size
@@ -274,35 +273,24 @@ def _known(path: str | None, command: Sequence[str]) -> dict[int | None, list[Tr
 
 
 def _report(command: Sequence[str], found: Fit, warnings: Sequence[str]) -> str:
-    shown = io.StringIO()
-    width = max(60, shutil.get_terminal_size().columns)
-    console = Console(file=shown, width=width, highlight=False, force_terminal=colour())
-    console.print(Text.assemble(("fit  ", "dim"), (command_line(command), "bold")))
-    console.print()
+    parts = [Text.assemble(("fit     ", "dim"), (command_line(command), "bold")), Text()]
     for name, size, meaning in (
         ("cliff", found.cliff_bytes, "the smallest limit it succeeds with"),
         ("knee", found.knee_bytes, "the smallest it is not slowed by"),
     ):
         told = "not found" if size is None else format_size(size)
-        console.print(
-            Text.assemble((f"{name:<8}", "dim"), (f"{told:>12}", "bold"), f"   {meaning}")
-        )
+        parts.append(Text.assemble((f"{name:<8}", "dim"), (f"{told:>12}", "bold"), f"   {meaning}"))
+    parts.append(Text())
     if not found.is_complete:
-        console.print(Text("\nthe search was ended before it was over", "yellow"))
-    console.print()
-    console.print(_table(found))
-    for warning in warnings:
-        console.print(Text.assemble("\n", ("warning  ", "yellow"), warning))
-    return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().splitlines())
+        parts += [Text("the search was ended before it was over", "yellow"), Text()]
+    notes = [Text.assemble(("warning  ", "yellow"), warning) for warning in warnings]
+    return rendered(*parts, _table(found), *([Text()] if notes else []), *notes, fd=2)
 
 
 def _table(found: Fit) -> Table:
     """The curve: from the largest limit to the smallest."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    table.add_column("limit", justify="right")
-    table.add_column("")
-    for name in ("time", "stalled", "peak"):
-        table.add_column(name, justify="right")
+    numbers = ("limit", "time", "stalled", "peak")
+    made = table("limit", "", "time", "stalled", "peak", right=numbers)
     infinite = float("inf")
     for trial in sorted(
         found.trials,
@@ -310,11 +298,11 @@ def _table(found: Fit) -> Table:
         reverse=True,
     ):
         good = trial.outcome is Outcome.OK
-        table.add_row(
+        made.add_row(
             "none" if trial.limit_bytes is None else format_size(trial.limit_bytes),
             Text(trial.outcome.value, "green" if good else "red"),
             format_duration(trial.wall_seconds),
-            "n/a" if trial.stall_seconds is None else format_duration(trial.stall_seconds),
+            duration(trial.stall_seconds),
             format_size(trial.peak_bytes),
         )
-    return table
+    return made

@@ -3,19 +3,17 @@
 import io
 import json
 import re
-import shutil
 from enum import Enum
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cmemrun.analysis.sizing import Recommendation
 from cmemrun.analysis.sizing import recommend as recommend_for
-from cmemrun.commands.console import colour, print_out
+from cmemrun.commands.console import print_out
 from cmemrun.commands.inputs import read_run
+from cmemrun.commands.tables import rendered, table
 from cmemrun.errors import BadInput
 from cmemrun.kubernetes.quantity import format_bytes
 from cmemrun.units import format_size
@@ -139,39 +137,28 @@ def _list_offset(path: str) -> int:
 
 
 def _report(found: Recommendation, count: int) -> str:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    table.add_column("", no_wrap=True)
-    for name in ("request", "limit"):
-        table.add_column(name, no_wrap=True, justify="right")
-    table.add_column("why", overflow="fold")
-    table.add_row(
+    made = table("", "request", "limit", "why", right=("request", "limit"))
+    made.add_row(
         Text("Guaranteed", "bold"),
         Text(format_bytes(found.request_bytes), "bold"),
         Text(format_bytes(found.limit_bytes), "bold"),
         "request = limit, as KRR: no surprises when the node runs short (with a CPU limit, too)",
     )
-    table.add_row(
+    made.add_row(
         "Burstable",
         format_bytes(found.burstable_request_bytes),
         format_bytes(found.burstable_limit_bytes),
         "what it mostly takes, and room above the highest",
     )
-    table.add_row("", "", "", "")
+    made.add_row("", "", "", "")
     for rule in found.rules:
-        table.add_row(
+        made.add_row(
             rule.name,
             format_bytes(rule.request_bytes),
             format_bytes(rule.limit_bytes),
             Text.assemble(rule.formula, "\n", (rule.source, "dim")),
         )
-    shown = io.StringIO()
-    width = max(60, shutil.get_terminal_size().columns)
-    console = Console(file=shown, width=width, highlight=False, force_terminal=colour(1))
     runs = "one run" if count == 1 else f"{count} runs"
-    console.print(f"The highest working set of {runs} was {format_size(found.need_bytes)}.\n")
-    console.print(table)
-    for warning in found.warnings:
-        console.print(Text.assemble("\n", ("warning  ", "yellow"), warning), end="")
-    if found.warnings:
-        console.print()
-    return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().splitlines())
+    warnings = [Text.assemble(("warning  ", "yellow"), warning) for warning in found.warnings]
+    first = f"The highest working set of {runs} was {format_size(found.need_bytes)}.\n"
+    return rendered(first, made, *([""] if warnings else []), *warnings)

@@ -5,20 +5,18 @@ escaped; the page forbids itself scripts and requests besides.
 """
 
 import base64
-import signal
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
-from cmemrun.model import Process, Run, Unlimited
-from cmemrun.report import figure
+from cmemrun.model import Process, Run
+from cmemrun.report import figure, words
 from cmemrun.report.terminal import budget_line
 from cmemrun.report.text import command_line, printable
-from cmemrun.units import format_duration, format_size
+from cmemrun.units import format_duration
 
 __all__ = ["render"]
 
 _MOST_CHARACTERS, _SHORT_CHARACTERS = 2000, 60
-_UNKNOWN = "n/a"
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -60,29 +58,6 @@ td code { display: inline-block; max-width: 34rem; min-width: 9rem; white-space:
   .wide { overflow: visible; } .wide img, td.text, th.text { min-width: 0; }
   h2, h3, tr, dd { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
-
-_SIZES = (
-    ("usage", "usage_bytes"),
-    ("working set", "working_set_bytes"),
-    ("anon", "anon_bytes"),
-    ("file", "file_bytes"),
-    ("kernel", "kernel_bytes"),
-    ("swap", "swap_bytes"),
-)
-
-_VERDICTS = {
-    "none": "no OOM kill",
-    "main-killed": "the OOM killer ended the program",
-    "child-killed": "the OOM killer ended a child of the program, which itself went on",
-    "group-killed": "the OOM killer ended the whole group",
-    "sigkill-not-oom": "no OOM kill, though SIGKILL ended it",
-    "unknown": "SIGKILL ended it, and nobody can say whether that was the OOM killer",
-}
-_LIMITS = {
-    "own": ", at the group's own limit",
-    "ancestor": ", at the limit of a group above",
-    "machine": ", as the machine was out of memory",
-}
 
 
 def render(runs: Sequence[Run], *, processes: bool = False) -> str:
@@ -151,19 +126,10 @@ def _origin(run: Run) -> str:
 
 
 def _peak(run: Run) -> str:
-    method = run.method
-    if method.peak_source == "kernel":
-        told = (
-            "peak, the kernel's high-water mark,"
-            f" at most {format_size(method.resolution_bytes)} too high"
-        )
-    elif method.backend == "proc":
-        told = "peak, a LOWER BOUND: sampled, without page cache and kernel memory"
-    else:
-        told = "peak, a lower bound: the highest sample, without the kernel's high-water mark"
+    told = f"peak, {words.peak_source(run)}"
     if run.upper_bound_bytes is not None:
-        told += f"; not above {format_size(run.upper_bound_bytes)}"
-    size = f"{'≥ ' if method.lower_bound else ''}{format_size(run.peak_bytes)}"
+        told += f"; not above {words.size(run.upper_bound_bytes)}"
+    size = f"{'≥ ' if run.method.lower_bound else ''}{words.size(run.peak_bytes)}"
     return f'<p class="peak">{size}</p>\n<p class="dim">{_shown(told)}</p>'
 
 
@@ -173,44 +139,27 @@ def _summary(run: Run) -> str:
         ("budget", _marked(_shown(budget_line(budget)), budget.passed)) for budget in run.budgets
     ]
     rows.append(("OOM", _kills(run) + "".join(f"<p>{_shown(one)}</p>" for one in run.oom.evidence)))
-    rows.append(("stalled", _stalled(run)))
-    hit = f", hit {run.events.max} times" if run.events.max else ""
-    rows.append(("limit", _limit(run) + hit))
+    rows.append(("stalled", words.stalled(run)))
+    told = {"paging": words.paging(run), "limit": words.limits(run), "eBPF maps": words.maps(run)}
+    rows += [(label, _shown(text)) for label, text in told.items() if text]
     return _list(rows)
 
 
 def _exit(run: Run) -> str:
-    end = run.exit
-    if end.status is None:
+    told = words.end(run)
+    if told is None:
         return "watched" if run.method.attached else "its end was not recorded"
-    if end.timed_out:
-        return _marked("ended by the time limit (status 124)", False)
-    if end.signal is not None:
-        return _marked(f"ended by {_signal_name(end.signal)} (status {end.status})", False)
-    return _marked(f"exit {end.code}", end.succeeded)
+    return _marked(told, run.exit.succeeded)
 
 
 def _kills(run: Run) -> str:
-    verdict = run.oom.verdict
-    if verdict == "none" and run.events.oom_kill is None:
-        return "nothing here counts OOM kills"
-    told = _shown(_VERDICTS.get(verdict, verdict) + _LIMITS.get(run.oom.limit or "", ""))
-    return told if verdict == "none" else _marked(told, False)
-
-
-def _stalled(run: Run) -> str:
-    if run.pressure is None:
-        return f"{_UNKNOWN}: the kernel does not count it here"
-    full = run.pressure.full_seconds
-    told = f"{format_duration(run.pressure.some_seconds)} waiting for memory"
-    return told if full is None else f"{told}, {format_duration(full)} of it all at once"
+    told = _shown(words.kills(run))
+    return told if run.oom.verdict == "none" else _marked(told, False)
 
 
 def _limit(run: Run) -> str:
     limit = run.limits.max_bytes
-    if limit is None:
-        return "not known"
-    return "none of its own" if isinstance(limit, Unlimited) else format_size(limit)
+    return words.size(limit) if isinstance(limit, int) else "none"
 
 
 def _tables(run: Run, heading: str) -> list[str]:
@@ -224,10 +173,10 @@ def _sizes(run: Run, heading: str) -> str:
     rows = [
         (
             label,
-            *(_size(getattr(sample, name)) for sample in (run.at_peak, run.at_exit)),
-            _size(highest[name]),
+            *(words.size(getattr(sample, name)) for sample in (run.at_peak, run.at_exit)),
+            words.size(highest[name]),
         )
-        for label, name in _SIZES
+        for label, name in words.SIZES
     ]
     return f"<{heading}>Memory</{heading}>\n" + _table(("", "at peak", "at exit", "highest"), rows)
 
@@ -251,7 +200,7 @@ def _process(process: Process) -> tuple[str, ...]:
     return (
         str(process.pid),
         _number(process.ppid),
-        *map(_size, sizes),
+        *map(words.size, sizes),
         _number(process.threads),
         f"<code>{_shown(command)}</code>",
     )
@@ -262,7 +211,7 @@ def _method(run: Run, heading: str) -> str:
     rows = [
         (
             "machine",
-            f"{_shown(machine.machine)}, {machine.cpus} CPUs, {_size(machine.memory_bytes)}",
+            f"{_shown(machine.machine)}, {machine.cpus} CPUs, {words.size(machine.memory_bytes)}",
         ),
         ("kernel", f"Linux {_shown(machine.kernel)}, cgroups {_shown(machine.hierarchy)}"),
         (
@@ -274,8 +223,8 @@ def _method(run: Run, heading: str) -> str:
         ("started", _shown(run.started_at.isoformat())),
         (
             "time",
-            f"{format_duration(run.wall_seconds)}, CPU {_duration(run.cpu_user_seconds)} user,"
-            f" {_duration(run.cpu_system_seconds)} system",
+            f"{format_duration(run.wall_seconds)}, CPU {words.duration(run.cpu_user_seconds)} user,"
+            f" {words.duration(run.cpu_system_seconds)} system",
         ),
     ]
     for straggler in run.stragglers:
@@ -289,16 +238,16 @@ def _comparison(runs: Sequence[Run]) -> str:
     """A column for each run, as most comparisons are of two."""
     rows: dict[str, Callable[[Run], str]] = {
         "": lambda run: f"<code>{_shown(command_line(run.command, _SHORT_CHARACTERS))}</code>",
-        "peak": lambda run: ("≥ " if run.method.lower_bound else "") + _size(run.peak_bytes),
-        "working set": lambda run: _size(run.peaks.working_set_bytes),
-        "anon": lambda run: _size(run.peaks.anon_bytes),
-        "file": lambda run: _size(run.peaks.file_bytes),
-        "kernel": lambda run: _size(run.peaks.kernel_bytes),
+        "peak": lambda run: ("≥ " if run.method.lower_bound else "") + words.size(run.peak_bytes),
+        "working set": lambda run: words.size(run.peaks.working_set_bytes),
+        "anon": lambda run: words.size(run.peaks.anon_bytes),
+        "file": lambda run: words.size(run.peaks.file_bytes),
+        "kernel": lambda run: words.size(run.peaks.kernel_bytes),
         "limit": _limit,
         "budgets": _budgets,
         "exit": _status,
         "OOM": _verdict,
-        "stalled": lambda run: _duration(run.pressure and run.pressure.some_seconds),
+        "stalled": lambda run: words.duration(run.pressure and run.pressure.some_seconds),
         "took": lambda run: format_duration(run.wall_seconds),
     }
     numbers = (str(number) for number in range(1, len(runs) + 1))
@@ -316,12 +265,12 @@ def _budgets(run: Run) -> str:
 def _verdict(run: Run) -> str:
     if run.oom.verdict != "none":
         return _marked(_shown(run.oom.verdict), False)
-    return _UNKNOWN if run.events.oom_kill is None else "none"
+    return "n/a" if run.events.oom_kill is None else "none"
 
 
 def _status(run: Run) -> str:
     status = run.exit.status
-    return _UNKNOWN if status is None else _marked(str(status), status == 0)
+    return "n/a" if status is None else _marked(str(status), status == 0)
 
 
 def _list(rows: Iterable[tuple[str, str]]) -> str:
@@ -356,23 +305,8 @@ def _name(run: Run) -> str:
     return command_line(run.command, _MOST_CHARACTERS) or run.method.group
 
 
-def _size(size_bytes: int | None) -> str:
-    return _UNKNOWN if size_bytes is None else format_size(size_bytes)
-
-
-def _duration(seconds: float | None) -> str:
-    return _UNKNOWN if seconds is None else format_duration(seconds)
-
-
 def _number(number: int | None) -> str:
-    return _UNKNOWN if number is None else str(number)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return "n/a" if number is None else str(number)
 
 
 def _shown(text: str) -> str:

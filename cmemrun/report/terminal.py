@@ -1,10 +1,10 @@
 """A Run as a person reads it, in a terminal or a log."""
 
-import signal
 from collections.abc import Iterator
 
 from cmemrun.analysis.views import as_others_show
-from cmemrun.model import Budget, Mappings, Run, Sample, Unlimited
+from cmemrun.model import Budget, Run, Sample
+from cmemrun.report import words
 from cmemrun.report.text import command_line, printable
 from cmemrun.units import format_duration, format_size
 
@@ -15,15 +15,6 @@ _PLAIN, _BOLD, _DIM, _RED, _GREEN = (f"\x1b[{code}m" for code in (0, 1, 2, 31, 3
 
 _LABEL_WIDTH = 13
 _COLUMN_WIDTH = 12
-
-_ROWS = (
-    ("usage", "usage_bytes"),
-    ("working set", "working_set_bytes"),
-    ("anon", "anon_bytes"),
-    ("file", "file_bytes"),
-    ("kernel", "kernel_bytes"),
-    ("swap", "swap_bytes"),
-)
 
 # From this share of the peak on something inside it is named.
 _WORTH_SHARE = 0.01
@@ -46,43 +37,10 @@ _INSIDE = {
     "slab_unreclaimable_bytes": "unreclaimable slab",
 }
 
-_PAGING = {
-    "pgmajfault": "major faults",
-    "workingset_refault_anon": "refaults of anon",
-    "workingset_refault_file": "refaults of files",
-    "pswpin": "pages swapped in",
-    "pswpout": "pages swapped out",
-}
-
-_LIMIT_NAMES = {
-    "high_bytes": "high",
-    "low_bytes": "low",
-    "min_bytes": "min",
-    "swap_max_bytes": "swap",
-    "zswap_max_bytes": "zswap",
-    "pids_max": "pids",
-    "oom_score_adj": "oom_score_adj",
-}
-# What the kernel has where nobody asked, and nobody wants to read.
-_UNSET = {"low_bytes": 0, "min_bytes": 0}
-
 _WHY_THEY_DIFFER = (
     "at the peak: with or without inactive page cache, all of it, or kernel memory;"
     " RSS counts shared pages for each process"
 )
-
-_VERDICTS = {
-    "main-killed": "the OOM killer ended the program",
-    "child-killed": "the OOM killer ended a child of the program, which itself went on",
-    "group-killed": "the OOM killer ended the whole group",
-    "sigkill-not-oom": "no OOM kill, though SIGKILL ended it",
-    "unknown": "SIGKILL ended it, and nobody can say whether that was the OOM killer",
-}
-_LIMITS = {
-    "own": ", at the group's own limit",
-    "ancestor": ", at the limit of a group above",
-    "machine": ", as the machine was out of memory",
-}
 
 
 def render(run: Run, *, colour: bool) -> str:
@@ -113,7 +71,7 @@ class _Report:
         yield self._row("", self._outcome())
         yield ""
         yield self._row(
-            "peak", f"{self._bold(format_size(run.peak_bytes))}   {self._peak_source()}"
+            "peak", f"{self._bold(format_size(run.peak_bytes))}   {words.peak_source(run)}"
         )
         if run.upper_bound_bytes is not None:
             between = f"{format_size(run.peak_bytes)} and {format_size(run.upper_bound_bytes)}"
@@ -126,14 +84,15 @@ class _Report:
         yield ""
         yield from self._table()
         yield from self._inside()
-        yield from self._maps()
+        if maps := words.maps(run):
+            yield self._row("eBPF maps", maps)
         yield ""
         yield from self._processes()
         yield from self._kills()
-        yield self._row("stalled", self._stalled())
-        if paged := self._paging():
+        yield self._row("stalled", words.stalled(run))
+        if paged := words.paging(run):
             yield self._row("paging", paged)
-        yield self._row("limit", ", ".join(filter(None, (self._limit(), self._events()))))
+        yield self._row("limit", printable(words.limits(run)))
         for straggler in run.stragglers:
             name = command_line(straggler.command) or printable(straggler.name or "?")
             yield self._row("ended", f"{straggler.pid} {name} outlived the program")
@@ -159,33 +118,16 @@ class _Report:
     def _outcome(self) -> str:
         run = self.run
         return (
-            f"{self._exit()} {format_duration(run.wall_seconds)}, CPU"
-            f" {_duration(run.cpu_user_seconds)} user,"
-            f" {_duration(run.cpu_system_seconds)} system"
+            f"{self._end()} {format_duration(run.wall_seconds)}, CPU"
+            f" {words.duration(run.cpu_user_seconds)} user,"
+            f" {words.duration(run.cpu_system_seconds)} system"
         )
 
-    def _exit(self) -> str:
-        end = self.run.exit
-        if end.status is None:
+    def _end(self) -> str:
+        told = words.end(self.run)
+        if told is None:
             return "watched for" if self.run.method.attached else "seen for"
-        if end.timed_out:
-            told = "ended by the time limit (status 124)"
-        elif end.signal is not None:
-            told = f"ended by {_signal_name(end.signal)} (status {end.status})"
-        else:
-            told = f"exit {end.code}"
-        return f"{self._mark(told, good=end.succeeded)} after"
-
-    def _peak_source(self) -> str:
-        method = self.run.method
-        if method.peak_source == "kernel":
-            return (
-                "the kernel's high-water mark,"
-                f" at most {format_size(method.resolution_bytes)} too high"
-            )
-        if method.backend == "proc":
-            return "a LOWER BOUND: sampled, without page cache and kernel memory"
-        return "a lower bound: the highest sample, without the kernel's high-water mark"
+        return f"{self._mark(told, good=self.run.exit.succeeded)} after"
 
     def _table(self) -> Iterator[str]:
         run = self.run
@@ -203,13 +145,13 @@ class _Report:
             "anon_bytes": run.at_peak_anon,
         }
         yield self._cells("", "at peak", "at exit", "highest", "seen at", dim=True)
-        for label, name in _ROWS:
+        for label, name in words.SIZES:
             moment = moments.get(name)
             yield self._cells(
                 label,
                 _value(run.at_peak, name),
                 _value(run.at_exit, name),
-                _size(highest[name]),
+                words.size(highest[name]),
                 format_duration(moment.elapsed_seconds) if moment else "",
             )
 
@@ -228,28 +170,6 @@ class _Report:
             told = ", ".join(f"{label} {format_size(size)}" for label, size in worth.items())
             yield self._row("inside", told)
 
-    def _maps(self) -> Iterator[str]:
-        """eBPF maps, which are kernel memory, and in part in nobody's numbers."""
-        maps = self.run.bpf_maps
-        if not maps:
-            return
-        total = sum(one.memlock_bytes for one in maps)
-        outside = sum(one.per_cpu_bytes for one in maps)
-        told = f"{len(maps)} held open, {format_size(total)}"
-        if not self.run.bpf_maps_charged:
-            told += ": this kernel charges them to no group"
-        elif outside:
-            told += f": of it {format_size(outside)} for each CPU, charged to no group"
-        else:
-            told += ": in kernel, as far as the group made them"
-        yield self._row("eBPF maps", told)
-
-    def _paging(self) -> str:
-        counts = self.run.paging._asdict()
-        return ", ".join(
-            f"{label} {counts[name]}" for name, label in _PAGING.items() if counts[name]
-        )
-
     def _processes(self) -> Iterator[str]:
         peak = self.run.at_peak
         if not peak.processes or peak.processes_elapsed_seconds is None:
@@ -259,24 +179,19 @@ class _Report:
         for process in peak.processes[:_MOST_PROCESSES]:
             sizes = (process.pss_bytes, process.uss_bytes, process.rss_bytes)
             line = command_line(process.command, _COMMAND_WIDTH) or printable(process.name)
-            yield f"{self._cells(str(process.pid), *map(_size, sizes))}   {line}"
+            yield f"{self._cells(str(process.pid), *map(words.size, sizes))}   {line}"
             if process.mappings:
-                yield self._row("", self._dim(f"{'':4}{_mapped(process.mappings)}"))
+                yield self._row("", self._dim(f"{'':4}{words.mapped(process.mappings)}"))
         if len(peak.processes) > _MOST_PROCESSES:
             yield self._row("", f"and {len(peak.processes) - _MOST_PROCESSES} smaller ones")
         yield ""
 
     def _kills(self) -> Iterator[str]:
-        oom, events = self.run.oom, self.run.events
+        oom, told = self.run.oom, printable(words.kills(self.run))
         if oom.verdict == "none":
-            told = "nothing here counts OOM kills" if events.oom_kill is None else "no OOM kill"
             yield self._row("OOM", told)
             return
-        verdict = _VERDICTS.get(oom.verdict, printable(oom.verdict))
-        if oom.verdict == "child-killed" and self.run.exit.status is None:
-            verdict = "the OOM killer ended a process of the group"
-        limit = _LIMITS.get(oom.limit or "", "")
-        yield self._row("OOM", self._mark(f"{verdict}{limit}", good=False))
+        yield self._row("OOM", self._mark(told, good=False))
         for text in oom.evidence:
             yield self._row("", printable(text))
         if oom.tasks:
@@ -292,39 +207,6 @@ class _Report:
                 for sample in oom.last_samples
             ]
             yield self._row("", f"usage before it: {', '.join(seen)}")
-
-    def _stalled(self) -> str:
-        pressure = self.run.pressure
-        if pressure is None:
-            return "not offered here: the kernel has pressure (PSI) of v2 groups, unless psi=0"
-        full = pressure.full_seconds
-        told = f"{format_duration(pressure.some_seconds)} waiting for memory"
-        return told if full is None else f"{told}, {format_duration(full)} of it all at once"
-
-    def _events(self) -> str:
-        events = self.run.events
-        parts = []
-        if events.max:
-            parts.append(f"limit hit {events.max} times")
-        if events.high:
-            parts.append(f"high exceeded {events.high} times")
-        return ", ".join(parts)
-
-    def _limit(self) -> str:
-        limits = self.run.limits
-        if limits.max_bytes is None:
-            text = "not known"
-        elif isinstance(limits.max_bytes, Unlimited):
-            text = "none of its own"
-        else:
-            text = format_size(limits.max_bytes)
-        for name, label in _LIMIT_NAMES.items():
-            value = getattr(limits, name)
-            if isinstance(value, int) and value != _UNSET.get(name):
-                shown = format_size(value) if name.endswith("_bytes") else str(value)
-                text += f", {label} {shown}"
-        text += "".join(f", {printable(file)} {printable(value)}" for file, value in limits.files)
-        return text + (", the whole group is killed together" if limits.oom_group else "")
 
     def _method(self) -> str:
         method = self.run.method
@@ -358,25 +240,5 @@ class _Report:
         return f"{code}{text}{_PLAIN}" if self.colour else text
 
 
-def _mapped(mappings: Mappings) -> str:
-    sizes = {name.removesuffix("_bytes"): size for name, size in mappings._asdict().items()}
-    return ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items() if size)
-
-
 def _value(sample: Sample, name: str) -> str:
-    return _size(getattr(sample, name))
-
-
-def _size(size_bytes: int | None) -> str:
-    return "n/a" if size_bytes is None else format_size(size_bytes)
-
-
-def _duration(seconds: float | None) -> str:
-    return "n/a" if seconds is None else format_duration(seconds)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return words.size(getattr(sample, name))

@@ -82,7 +82,7 @@ def test_what_is_told_of_one_run() -> None:
         "over the allowed 1 B",
         "no OOM kill",
         "1.50 s waiting for memory, 250 ms of it all at once",
-        "128.0 MiB, hit 3 times",
+        "128.0 MiB, limit hit 3 times",
         "working set 90.0 MiB n/a 90.0 MiB",
         "swap n/a n/a n/a",
         "Processes at the peak at 500 ms",
@@ -147,7 +147,7 @@ def test_a_lower_bound_is_called_one() -> None:
     run = RUN._replace(method=method, upper_bound_bytes=128 * MIB, pressure=None)
     _, told = read([run])
     assert "≥ 101.0 MiB peak, a LOWER BOUND" in told and "not above 128.0 MiB" in told
-    assert "n/a: the kernel does not count it here" in told
+    assert "not offered here" in told
 
 
 def test_hostile_names_are_text() -> None:
