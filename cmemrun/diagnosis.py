@@ -20,6 +20,7 @@ from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors, detect, is_man
 from cmemrun.launcher import Program
 from cmemrun.model import Run
 from cmemrun.runner import Settings, measure
+from cmemrun.sampler import Sampling
 from cmemrun.signals import Background
 
 __all__ = ["Diagnosis", "Machine", "Offer", "Place", "Proof", "Way", "examine"]
@@ -242,7 +243,7 @@ def _prove(chosen: str) -> Proof:
 
 def _measure(load_bytes: int, require: str | None) -> Run:
     command = [sys.executable, "-S", "-E", "-c", _LOAD, str(load_bytes)]
-    return measure(command, Settings(refresh_seconds=0.05, require=require))
+    return measure(command, Settings(sampling=Sampling(refresh_seconds=0.05), require=require))
 
 
 def _machine() -> Machine:

@@ -21,7 +21,7 @@ from cmemrun.kernel.kmsg import KernelLog
 from cmemrun.launcher import Program
 from cmemrun.log import Log
 from cmemrun.model import Limits, Run, Sample, Setting, Straggler
-from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
+from cmemrun.sampler import Sampler, Sampling
 from cmemrun.signals import Background, Waiter
 
 __all__ = ["Observer", "Settings", "measure"]
@@ -37,22 +37,16 @@ _LOOK_SECONDS = 0.05
 class Settings(NamedTuple):
     """How to measure; all times in seconds.
 
-    ``probe_seconds``: between two looks at usage alone, ``"auto"`` to let the
-    sampler choose, ``None`` for none. ``timeout_seconds``: after which the main
-    process gets SIGTERM, and ``grace_seconds`` later the whole group SIGKILL.
+    ``timeout_seconds``: after which the main process gets SIGTERM, and
+    ``grace_seconds`` later the whole group SIGKILL.
     ``linger``: wait for what outlives the main process instead of ending it.
     Without ``strict_limits`` one that the kernel has none of is a note. ``rules``
     are whose the limits are, and ``notes`` what to say of them; the Run has both.
     ``parent``: the group to work below. ``backend`` and ``require``: see
     ``backends.choose``. ``user``: whom the program is run as, by root.
-    ``track_processes``: see who is there at each refresh, and not at the peak
-    only; ``keep_processes``: and have it in the samples of the Run, not only in
-    those that observers are told; ``mappings``: the largest also by what they
-    have mapped.
     """
 
-    refresh_seconds: float = 0.5
-    probe: Probe = AUTO_PROBE
+    sampling: Sampling = Sampling()
     limits: Limits = Limits()
     strict_limits: bool = True
     rules: tuple[Setting, ...] = ()
@@ -64,9 +58,6 @@ class Settings(NamedTuple):
     backend: str = "auto"
     require: str | None = None
     user: User | None = None
-    track_processes: bool = False
-    keep_processes: bool = True
-    mappings: bool = False
 
 
 class Observer(Protocol):
@@ -164,15 +155,8 @@ def _attempt(
                 group.attach(program.pid)
             except NoGroup as refusal:
                 raise WayFailed(refusal.message, hint=refusal.hint, way=group.way) from refusal
-        sampler = Sampler(
-            group,
-            refresh_seconds=settings.refresh_seconds,
-            probe=settings.probe,
-            track_processes=settings.track_processes,
-            keep_processes=settings.keep_processes,
-            mappings=settings.mappings,
-            listeners=[observer.sample for observer in observers],
-        )
+        listeners = [observer.sample for observer in observers]
+        sampler = Sampler(group, settings.sampling, listeners)
         stack.callback(group.close)
         stack.callback(sampler.stop)
         return _run(
@@ -214,7 +198,7 @@ def _run(
         pid=program.pid,
         limits=limits,
         started_at=time.time(),
-        refresh_seconds=settings.refresh_seconds,
+        refresh_seconds=settings.sampling.refresh_seconds,
     )
     for observer in observers:
         observer.begin(begun)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cmemrun.backends.base import Source
 from cmemrun.census import Census, Occasion
@@ -12,7 +12,7 @@ from cmemrun.log import Log
 from cmemrun.model import Sample
 from cmemrun.series import Series
 
-__all__ = ["AUTO_PROBE", "Probe", "Sampler"]
+__all__ = ["AUTO_PROBE", "Probe", "Sampler", "Sampling"]
 
 log = Log(__name__)
 
@@ -41,31 +41,38 @@ _NOTABLE_BYTES = 65536
 _SETTLING_LOOKS = 8
 
 
+class Sampling(NamedTuple):
+    """What is looked at, and how often.
+
+    ``probe``: seconds between two looks at usage alone, ``"auto"`` to let the sampler
+    choose, ``None`` for none. ``track_processes``: see who is there at each refresh,
+    and not at the peak only; ``keep_processes``: and have that in the series, too, not
+    tell it only. ``mappings``: the largest processes also by what they have mapped.
+    """
+
+    refresh_seconds: float = 0.5
+    probe: Probe = AUTO_PROBE
+    track_processes: bool = False
+    keep_processes: bool = True
+    mappings: bool = False
+
+
 class Sampler:
     """Reads a source on a thread of its own until it is told to stop."""
 
     def __init__(
         self,
         source: Source,
-        *,
-        refresh_seconds: float,
-        probe: Probe,
-        track_processes: bool = False,
-        keep_processes: bool = True,
-        mappings: bool = False,
+        sampling: Sampling,
         listeners: Sequence[Callable[[Sample], None]] = (),
     ) -> None:
-        """``listeners`` are told every full sample, in our thread, and must not keep it waiting.
-
-        ``track_processes``: see who is there at each refresh, and with
-        ``keep_processes`` keep that in the series, too, and not tell it only;
-        ``mappings``: and by what is mapped.
-        """
+        """``listeners`` are told every full sample, in our thread, and must not keep it waiting."""
         self._source = source
-        self._refresh_seconds = refresh_seconds
+        probe = sampling.probe
+        self._refresh_seconds = sampling.refresh_seconds
         self._adaptive = probe == AUTO_PROBE
         self.probe_seconds = _PROBE_FASTEST_SECONDS if isinstance(probe, str) else probe
-        self._keep_processes = track_processes and keep_processes
+        self._keep_processes = sampling.track_processes and sampling.keep_processes
         self._listeners = listeners
         self._thread = threading.Thread(target=self._run, name="cmemrun-sampler", daemon=True)
         # A lock is the cheapest thing to wait for with a time limit: held until
@@ -76,7 +83,7 @@ class Sampler:
         self._usage_bytes = -1
         self._settling_looks = 0
         self.series = Series()
-        self.census = Census(source, track=track_processes, mappings=mappings)
+        self.census = Census(source, track=sampling.track_processes, mappings=sampling.mappings)
         self.probe_count = 0
         self.highest_usage_bytes = 0
         self.at_peak: Sample | None = None

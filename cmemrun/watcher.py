@@ -4,7 +4,6 @@ import contextlib
 import math
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cmemrun import account
 from cmemrun.backends.attached import Attached
@@ -14,31 +13,21 @@ from cmemrun.kernel.kmsg import KernelLog
 from cmemrun.kernel.process import identify, is_alive
 from cmemrun.model import Run
 from cmemrun.runner import Observer
-from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
+from cmemrun.sampler import Sampler, Sampling
 from cmemrun.signals import Waiter
 
-__all__ = ["WatchSettings", "watch"]
+__all__ = ["watch"]
 
 _LOOK_SECONDS = 0.1
-
-
-class WatchSettings(NamedTuple):
-    """How to watch; see ``runner.Settings``. ``seconds``: for how long at most."""
-
-    refresh_seconds: float = 0.5
-    probe: Probe = AUTO_PROBE
-    seconds: float | None = None
-    track_processes: bool = False
-    keep_processes: bool = True
-    mappings: bool = False
 
 
 def watch(
     source: Attached,
     hierarchy: Hierarchy,
-    settings: WatchSettings,
+    sampling: Sampling,
     waiter: Waiter,
     *,
+    seconds: float | None = None,
     pid: int | None = None,
     command: Sequence[str] = (),
     observers: Sequence[Observer] = (),
@@ -46,7 +35,7 @@ def watch(
     """Watch a group until it is empty or gone, its process ``pid`` has ended, or time is over.
 
     Or until somebody asks to end (``waiter.interrupted``). ``command`` is what to
-    call it. Raises ``NoGroup`` where there is nobody in it.
+    call it, ``seconds`` for how long at most. Raises ``NoGroup`` where there is nobody in it.
     """
     process = identify(pid) if pid is not None else None
     members = source.members()
@@ -58,15 +47,7 @@ def watch(
         kernel_log = KernelLog()
         stack.callback(kernel_log.close)
         stack.callback(source.close)
-        sampler = Sampler(
-            source,
-            refresh_seconds=settings.refresh_seconds,
-            probe=settings.probe,
-            track_processes=settings.track_processes,
-            keep_processes=settings.keep_processes,
-            mappings=settings.mappings,
-            listeners=[observer.sample for observer in observers],
-        )
+        sampler = Sampler(source, sampling, [observer.sample for observer in observers])
         stack.callback(sampler.stop)
         begun = account.begin(
             source,
@@ -76,14 +57,14 @@ def watch(
             pid=pid,
             limits=source.limits(),
             started_at=time.time(),
-            refresh_seconds=settings.refresh_seconds,
+            refresh_seconds=sampling.refresh_seconds,
             attached=True,
         )
         for observer in observers:
             observer.begin(begun)
         sampler.start()
         started = time.monotonic()
-        deadline = math.inf if settings.seconds is None else started + settings.seconds
+        deadline = math.inf if seconds is None else started + seconds
         while not waiter.interrupted and sampler.failure is None:
             left = deadline - time.monotonic()
             if left <= 0 or (process and not is_alive(process)) or not source.members():

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ from cmemrun.backends import choose
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import detect
-from cmemrun.sampler import Sampler
+from cmemrun.sampler import Sampler, Sampling
 from tests.conftest import CMEMRUN, groups
 
 RUNEXEC = str(Path(sys.executable).with_name("runexec"))
@@ -150,7 +151,8 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         def close(self) -> None:
             pass
 
-    sampler = Sampler(Growing(), refresh_seconds=0.001, probe=None)  # type: ignore[arg-type]
+    source: Any = Growing()
+    sampler = Sampler(source, Sampling(refresh_seconds=0.001, probe=None))
     sampler.start()
     time.sleep(3)
     early = psutil.Process().memory_info().rss

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cmemrun.model import Sample
-from cmemrun.sampler import AUTO_PROBE, Probe, Sampler
+from cmemrun.sampler import AUTO_PROBE, Probe, Sampler, Sampling
 
 MIB = 2**20
 
@@ -50,7 +50,7 @@ class Scripted:
 
 
 def run(source: Scripted, seconds: float, refresh: float, probe: Probe) -> Sampler:
-    sampler = Sampler(source, refresh_seconds=refresh, probe=probe)
+    sampler = Sampler(source, Sampling(refresh_seconds=refresh, probe=probe))
     sampler.start()
     time.sleep(seconds)
     sampler.stop()

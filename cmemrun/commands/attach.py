@@ -9,7 +9,7 @@ from cmemrun.errors import BadInput
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, detect
 from cmemrun.kernel.process import describe
 from cmemrun.signals import Foreground
-from cmemrun.watcher import WatchSettings, watch
+from cmemrun.watcher import watch
 
 __all__ = ["attach"]
 
@@ -32,20 +32,13 @@ def attach(options: AttachOptions) -> int:
     hierarchy = detect()
     source = Attached(hierarchy, *_group(hierarchy, options))
     with open_publication(options) as publication:
-        settings = WatchSettings(
-            refresh_seconds=options.refresh,
-            probe=options.probe,
-            seconds=options.seconds,
-            track_processes=options.processes or publication.live is not None,
-            keep_processes=options.processes,
-            mappings=options.smaps,
-        )
         with Foreground() as waiter, publication.shown(waiter):
             run = watch(
                 source,
                 hierarchy,
-                settings,
+                publication.sampling,
                 waiter,
+                seconds=options.seconds,
                 pid=options.pid,
                 command=describe(options.pid).command if options.pid is not None else (),
                 observers=publication.observers,

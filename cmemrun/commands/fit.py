@@ -24,6 +24,7 @@ from cmemrun.report.document import named_from
 from cmemrun.report.text import command_line, unicode_text
 from cmemrun.report.words import duration
 from cmemrun.runner import Settings, measure
+from cmemrun.sampler import Sampling
 from cmemrun.signals import Foreground
 from cmemrun.units import format_duration, format_size
 
@@ -122,7 +123,7 @@ class _Prober:
         run = measure(
             self._command,
             Settings(
-                refresh_seconds=0.1,
+                sampling=Sampling(refresh_seconds=0.1),
                 # As a container has it: what does not fit is not swapped out.
                 limits=Limits(max_bytes=limit_bytes, swap_max_bytes=0),
                 strict_limits=False,

@@ -10,6 +10,7 @@ from cmemrun.errors import BadInput, CmemrunError
 from cmemrun.identity import User, acting_as
 from cmemrun.model import Run
 from cmemrun.runner import Observer
+from cmemrun.sampler import Probe, Sampling
 from cmemrun.signals import Foreground
 
 if TYPE_CHECKING:
@@ -23,7 +24,16 @@ _BUDGET_BROKEN = 123
 
 
 class Wanted(Protocol):
-    """The options of a verb that tell where a run goes."""
+    """The options of a verb that tell what is looked at, and where a run goes."""
+
+    @property
+    def refresh(self) -> float: ...
+    @property
+    def probe(self) -> Probe: ...
+    @property
+    def processes(self) -> bool: ...
+    @property
+    def smaps(self) -> bool: ...
 
     @property
     def json(self) -> str | None: ...
@@ -56,6 +66,18 @@ class Publication:
         self.live = _live() if wanted.live else None
         shares: list[Observer | None] = [recorder, self.live]
         self.observers = [observer for observer in shares if observer]
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is to be looked at, for us and our observers."""
+        wanted = self._wanted
+        return Sampling(
+            refresh_seconds=wanted.refresh,
+            probe=wanted.probe,
+            track_processes=wanted.processes or self.live is not None,
+            keep_processes=wanted.processes,
+            mappings=wanted.smaps,
+        )
 
     @property
     def has_document(self) -> bool:

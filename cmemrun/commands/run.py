@@ -63,8 +63,7 @@ def _measure(
     command: list[str], options: RunOptions, profile: "Profile | None", publication: Publication
 ) -> int:
     settings = Settings(
-        refresh_seconds=options.refresh,
-        probe=options.probe,
+        sampling=publication.sampling,
         limits=_limits(options, profile),
         strict_limits=profile is None,
         rules=profile.settings if profile else (),
@@ -76,9 +75,6 @@ def _measure(
         backend=options.backend.value,
         require=options.require.value if options.require else None,
         user=options.user,
-        track_processes=options.processes or publication.live is not None,
-        keep_processes=options.processes,
-        mappings=options.smaps,
     )
     # While the sampler is at work a signal would else wait 5 ms for its turn.
     sys.setswitchinterval(0.0005)
