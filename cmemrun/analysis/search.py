@@ -105,10 +105,9 @@ class _Search:
 
     def find_cliff(self, unlimited: Trial) -> None:
         near = max(_NEAR_BYTES, int(unlimited.peak_bytes * _NEAR_SHARE))
-        high = _whole(unlimited.peak_bytes + near)
         # What cannot be reclaimed has to fit; so the cliff is likely to be there.
         guess = unlimited.kept_bytes or unlimited.peak_bytes // 2
-        step, at = near, _whole(min(guess + near // 2, high))
+        step, at = near, _whole(min(guess + near // 2, unlimited.peak_bytes + near))
         while self.cliff_bytes is None or self.cliff_bytes - self.low_bytes > near:
             if self._holds(at):
                 self.cliff_bytes = at

@@ -6,11 +6,11 @@ beside v1's memory, v1's ``pids``.
 """
 
 import os
-import re
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import CpuTime
 from cmemrun.kernel.files import ControlFile, parse_keyed, parse_pressure, read_text
+from cmemrun.kernel.release import is_older_than
 from cmemrun.log import Log
 from cmemrun.model import Composition, Paging, Pressure
 
@@ -172,7 +172,5 @@ def charge_resolution_bytes() -> int:
     file tells. Distributions took that commit back to older kernels, Red Hat
     to its 5.14, so between those two the larger one is the safe answer.
     """
-    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    old = version is not None and (int(version[1]), int(version[2])) < (5, 14)
-    batch_pages = 32 if old else 64
+    batch_pages = 32 if is_older_than(5, 14) else 64
     return batch_pages * os.sysconf("SC_PAGESIZE") * os.sysconf("SC_NPROCESSORS_ONLN")

@@ -76,19 +76,21 @@ def _limit(text: str) -> Limit:
     return UNLIMITED if text == UNLIMITED.value else units.parse_size(text)
 
 
+def _number(text: str, least: int, most: int, wrong: str, hint: str) -> int:
+    """A whole number between two others; ``wrong`` is what to say of anything else."""
+    if not re.fullmatch(r"-?[0-9]{1,10}", text) or not least <= int(text) <= most:
+        raise BadInput(f"{text!r} {wrong}", hint=hint)
+    return int(text)
+
+
 def _count(text: str) -> Limit:
     if text == UNLIMITED.value:
         return UNLIMITED
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:10]) < 2**22:
-        raise BadInput(f"{text!r} is no number of processes", hint="write 100, or max")
-    return int(text)
+    return _number(text, 1, 2**22 - 1, "is no number of processes", "write 100, or max")
 
 
 def _score(text: str) -> int:
-    digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdecimal() or int(digits[:5]) > 1000:
-        raise BadInput(f"{text!r} is not between -1000 and 1000", hint="write 500 for example")
-    return int(text)
+    return _number(text, -1000, 1000, "is not between -1000 and 1000", "write 500 for example")
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -126,9 +128,7 @@ def _percent(text: str) -> float:
 
 
 def _times(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:6]) < 10_000:
-        raise BadInput(f"{text!r} is no number of times", hint="write 3 for example")
-    return int(text)
+    return _number(text, 1, 9999, "is no number of times", "write 3 for example")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -144,9 +144,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _pid(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise BadInput(f"{text!r} is no process", hint="give its number, as ps has it")
-    return int(text)
+    return _number(text, 1, 2**31 - 1, "is no process", "give its number, as ps has it")
 
 
 Refresh = Annotated[

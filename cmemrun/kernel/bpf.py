@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 
+from cmemrun.kernel.release import is_older_than
 from cmemrun.model import BpfMap
 
 __all__ = ["charges_maps", "maps_of", "parse"]
@@ -60,8 +61,7 @@ def charges_maps() -> bool:
     started with ``cgroup.memory=nobpf`` (6.3) or ``nokmem``; before, maps count
     against RLIMIT_MEMLOCK and in no group. No file tells.
     """
-    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    if version is None or (int(version[1]), int(version[2])) < (5, 11):
+    if is_older_than(5, 11) is not False:
         return False
     with contextlib.suppress(OSError), open("/proc/cmdline", encoding="utf-8") as file:
         words = re.findall(r"\bcgroup\.memory=(\S+)", file.read())
