@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from cmemrun import __version__, units
-from cmemrun.analysis.oom import judge
+from cmemrun.analysis.oom import held_at_kill, judge
 from cmemrun.backends.base import CpuTime, Source
 from cmemrun.errors import KernelTextError
 from cmemrun.kernel.hierarchy import Hierarchy
@@ -98,6 +98,14 @@ def close(
     # The kernel's mark is updated without a lock and may miss a few pages
     # (page_counter.c): what we saw charged was charged.
     peak_bytes = max(peak or 0, sampler.highest_usage_bytes, high_water_bytes)
+    oom_log = _read_log(kernel_log, source) if at_exit.events.oom_kill else None
+    if peak is None:
+        held = held_at_kill(begun.limits, begun.method, oom_log, begun.environment.page_bytes)
+        if held is not None and held > peak_bytes:
+            told.append(
+                "the peak lay between two looks: it is what the limit's OOM kill says of it"
+            )
+            peak_bytes = held
     missing = peak_bytes - at_peak.usage_bytes
     if missing > max(peak_bytes * _CLOSE_SHARE, source.resolution_bytes):
         told.append(
@@ -129,7 +137,7 @@ def close(
         paging=at_exit.paging,
         bpf_maps=maps,
         bpf_maps_charged=_charges_maps() if maps else None,
-        oom_log=_read_log(kernel_log, source) if at_exit.events.oom_kill else None,
+        oom_log=oom_log,
         samples=sampler.series.samples(),
     )
     return run._replace(oom=judge(run))

@@ -3,12 +3,25 @@
 import signal
 from collections.abc import Iterator
 
-from cmemrun.model import Events, Oom, OomEvent, OomVictim, Run, Sample
+from cmemrun.model import (
+    Events,
+    Limits,
+    Method,
+    Oom,
+    OomEvent,
+    OomLog,
+    OomVictim,
+    Run,
+    Sample,
+)
 from cmemrun.units import format_size
 
-__all__ = ["judge"]
+__all__ = ["held_at_kill", "judge"]
 
 _LAST_SAMPLES = 5
+
+# Nobody is killed for a charge of more than this many pages (PAGE_ALLOC_COSTLY_ORDER).
+_MOST_PAGES_KILLED_FOR = 8
 
 
 def judge(run: Run) -> Oom:
@@ -31,6 +44,21 @@ def judge(run: Run) -> Oom:
         tasks=tuple(sorted(tasks, key=lambda task: task.rss_bytes, reverse=True)),
         last_samples=_before_first_kill(run.samples),
     )
+
+
+def held_at_kill(limits: Limits, method: Method, log: OomLog | None, page_bytes: int) -> int | None:
+    """What the group held, at least, when its own limit had somebody killed; ``None`` without one.
+
+    The kernel kills once a charge has failed and nothing could be reclaimed:
+    usage and that charge were above the limit then, but for what other CPUs
+    were charging in advance (try_charge_memcg, mm/memcontrol.c).
+    """
+    if not isinstance(limits.max_bytes, int) or log is None:
+        return None
+    name = _name(method.group)
+    if not any(event.limit_group and _name(event.limit_group) == name for event in log.events):
+        return None
+    return max(0, limits.max_bytes - method.resolution_bytes - _MOST_PAGES_KILLED_FOR * page_bytes)
 
 
 def _before_first_kill(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
@@ -90,8 +118,12 @@ def _limit_of(event: OomEvent, run: Run) -> str | None:
         return "machine"
     if event.limit_group is None:
         return None
-    name = run.method.group.rpartition("/")[2]
+    name = _name(run.method.group)
     return "own" if name in event.limit_group.split("/") else "ancestor"
+
+
+def _name(group: str) -> str:
+    return group.rpartition("/")[2]
 
 
 def _own_limit_hits(events: Events) -> int | None:

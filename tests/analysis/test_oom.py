@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from cmemrun.analysis.oom import judge
-from cmemrun.model import Events, Exit, OomEvent, OomLog, OomTask, OomVictim, Run, Sample
+from cmemrun.analysis.oom import held_at_kill, judge
+from cmemrun.model import Events, Exit, Limits, OomEvent, OomLog, OomTask, OomVictim, Run, Sample
 from tests.report.test_report import RUN
 
 KILLED = Exit(None, signal.SIGKILL)
@@ -94,3 +94,27 @@ def test_what_was_there_and_how_it_came() -> None:
     assert [task.pid for task in found.tasks] == [2, 3, 1]
     assert [sample.usage_bytes for sample in found.last_samples] == [4, 5, 6, 7, 8]
     assert judge(run(DONE, ONE)._replace(samples=samples[9:])).last_samples == ()
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("log", "limit", "held"),
+    [
+        (logged(100), 32 * MIB, 32 * MIB - RUN.method.resolution_bytes - 8 * 4096),
+        (logged(100), 4096, 0),
+        (logged(100), None, None),
+        # The limit of a group inside, above, or the machine's says nothing of ours.
+        (logged(100, limit=f"{OURS}/inner"), 32 * MIB, None),
+        (logged(100, limit="/machine"), 32 * MIB, None),
+        (logged(100, limit=None, machine=True), 32 * MIB, None),
+        (UNREADABLE, 32 * MIB, None),
+        (None, 32 * MIB, None),
+    ],
+)
+def test_what_a_kill_says_of_the_peak(
+    log: OomLog | None, limit: int | None, held: int | None
+) -> None:
+    method = run(KILLED, ONE).method
+    assert held_at_kill(Limits(max_bytes=limit), method, log, 4096) == held
