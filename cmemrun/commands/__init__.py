@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cmemrun.commands.arguments import read_plainly
 from cmemrun.commands.console import reserve_standard_streams, say
-from cmemrun.commands.options import RunOptions
+from cmemrun.commands.options.run import RunOptions
 from cmemrun.commands.run import run
 from cmemrun.errors import CmemrunError
 

@@ -14,7 +14,9 @@ from cmemrun import __version__
 from cmemrun.commands import VERBS
 from cmemrun.commands.arguments import is_choice, kind_of
 from cmemrun.commands.console import say
-from cmemrun.commands.options import AttachOptions, FitOptions, RunOptions
+from cmemrun.commands.options.attach import AttachOptions
+from cmemrun.commands.options.fit import FitOptions
+from cmemrun.commands.options.run import RunOptions
 from cmemrun.errors import BadInput, CmemrunError
 
 __all__ = ["carry_out"]

@@ -3,7 +3,7 @@
 from cmemrun.backends.attached import Attached
 from cmemrun.backends.places import find, group_of_container, group_of_process
 from cmemrun.commands.console import log_everything
-from cmemrun.commands.options import AttachOptions
+from cmemrun.commands.options.attach import AttachOptions
 from cmemrun.commands.publication import open_publication
 from cmemrun.errors import BadInput
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, detect

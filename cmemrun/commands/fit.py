@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cmemrun.analysis.search import Criteria, Fit, Outcome, Trial, search
 from cmemrun.commands.console import log_everything, say, show, write_all
-from cmemrun.commands.options import FitOptions
+from cmemrun.commands.options.fit import FitOptions
 from cmemrun.commands.output import open_output
 from cmemrun.commands.tables import rendered, table
 from cmemrun.errors import BadInput

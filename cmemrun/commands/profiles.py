@@ -10,7 +10,7 @@ from cmemrun.model import Limits, Setting
 from cmemrun.profile import limits_of
 
 if TYPE_CHECKING:
-    from cmemrun.commands.options import RunOptions
+    from cmemrun.commands.options.run import RunOptions
     from cmemrun.kubernetes.pod import Container, Pod
     from cmemrun.kubernetes.rules import Kubelet
 

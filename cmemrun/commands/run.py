@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cmemrun import units
 from cmemrun.commands.console import log_everything
-from cmemrun.commands.options import PROFILES, Linger, RunOptions
+from cmemrun.commands.options.run import PROFILES, Linger, RunOptions
 from cmemrun.commands.publication import Publication, open_publication
 from cmemrun.errors import BadInput
 from cmemrun.launcher import original_environment

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cmemrun.commands import application
 from cmemrun.commands.arguments import kind_of, read_plainly
-from cmemrun.commands.options import RunOptions
+from cmemrun.commands.options.run import RunOptions
 
 FIELDS = RunOptions.__annotations__
 FLAGS = [

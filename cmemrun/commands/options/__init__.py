@@ -1,0 +1,1 @@
+"""The options: the one place where they are written down, a file for each verb."""
