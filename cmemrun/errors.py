@@ -8,6 +8,7 @@ __all__ = [
     "CmemrunError",
     "KernelTextError",
     "NoGroup",
+    "NotOffered",
     "OutputError",
     "ProgramNotExecutable",
     "ProgramNotFound",
@@ -36,6 +37,10 @@ class BadInput(CmemrunError):
 
 class NoGroup(CmemrunError):
     """No group can be made here, or the one we had cannot be used."""
+
+
+class NotOffered(CmemrunError):
+    """What is to be judged is nothing that can be measured here."""
 
 
 class WayFailed(NoGroup):

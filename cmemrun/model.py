@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNLIMITED",
+    "Assertion",
     "BpfMap",
     "Budget",
     "Composition",
@@ -25,6 +26,7 @@ __all__ = [
     "Limit",
     "Limits",
     "Mappings",
+    "Measurement",
     "Method",
     "Oom",
     "OomEvent",
@@ -392,23 +394,35 @@ class Method(NamedTuple):
     """The group was there before: the numbers are of the time it was watched."""
 
 
-class Budget(NamedTuple):
-    """What somebody allowed, beside what was measured."""
+class Assertion(NamedTuple):
+    """So much of a metric (``analysis.metrics``) is allowed, in its unit."""
 
     metric: str
-    allowed: int
-    measured: int
+    allowed: int | float
+
+
+class Budget(NamedTuple):
+    """What somebody allowed, beside what was measured, in the metric's unit.
+
+    ``certainty`` is ``exact``, ``sampled`` (the highest of the samples) or
+    ``lower-bound``; ``proven`` that it is within, whatever was missed.
+    """
+
+    metric: str
+    allowed: int | float
+    measured: int | float | None
     certainty: str
+    proven: bool = False
 
     @property
-    def margin(self) -> int:
-        """What was left; below 0 where it was not enough."""
-        return self.allowed - self.measured
+    def margin(self) -> int | float | None:
+        """What was left; below 0 where it was not enough, ``None`` where nothing was measured."""
+        return None if self.measured is None else self.allowed - self.measured
 
     @property
     def passed(self) -> bool:
-        """Whether the measured value is within the allowed one."""
-        return self.margin >= 0
+        """Whether the measured value is within the allowed one; never without one."""
+        return self.margin is not None and self.margin >= 0
 
 
 class Run(NamedTuple):
@@ -451,6 +465,15 @@ class Run(NamedTuple):
     samples: tuple[Sample, ...] = ()
     stragglers: tuple[Straggler, ...] = ()
     budgets: tuple[Budget, ...] = ()
+
+
+class Measurement(NamedTuple):
+    """A command that was measured, once or several times."""
+
+    name: str
+    """As its budgets or its command line call it."""
+    runs: tuple[Run, ...]
+    """In the order they were made; at least one."""
 
 
 def _max(one: int | None, other: int | None) -> int | None:

@@ -13,7 +13,7 @@ from cmemrun import account
 from cmemrun.backends import Group, choose
 from cmemrun.backends.base import CpuTime
 from cmemrun.backends.surrounding import Surrounding
-from cmemrun.errors import BadInput, NoGroup, WayFailed
+from cmemrun.errors import BadInput, NoGroup, NotOffered, WayFailed
 from cmemrun.identity import User
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
@@ -43,7 +43,8 @@ class Settings(NamedTuple):
     Without ``strict_limits`` one that the kernel has none of is a note. ``rules``
     are whose the limits are, and ``notes`` what to say of them; the Run has both.
     ``parent``: the group to work below. ``backend`` and ``require``: see
-    ``backends.choose``. ``user``: whom the program is run as, by root.
+    ``backends.choose``. ``user``: whom the program is run as, by root. ``needs``:
+    metrics without which there is no use in running it.
     """
 
     sampling: Sampling = Sampling()
@@ -58,6 +59,7 @@ class Settings(NamedTuple):
     backend: str = "auto"
     require: str | None = None
     user: User | None = None
+    needs: tuple[str, ...] = ()
 
 
 class Observer(Protocol):
@@ -88,7 +90,8 @@ def measure(
     to do, in a thread, while the kernel moves the program into its group, which
     takes it 5 to 20 ms of waiting. Raises ``BadInput`` for an empty
     command or a limit this kernel cannot enforce, ``NoGroup`` where no group
-    can be had, ``ProgramNotFound`` and ``ProgramNotExecutable``.
+    can be had, ``NotOffered`` where it does not tell what ``settings.needs``,
+    ``ProgramNotFound`` and ``ProgramNotExecutable``.
     """
     if not command:
         raise BadInput("there is no program to run", hint="cmemrun [OPTIONS] [--] PROGRAM [ARG]...")
@@ -203,6 +206,8 @@ def _run(
     for observer in observers:
         observer.begin(begun)
     sampler.start()
+    if settings.needs:
+        _refuse_unmeasurable(settings.needs, sampler, group)
     program.open_gate()
     started = time.monotonic()
     timed_out, end_by = _wait_for_end(program, group, waiter, settings)
@@ -252,6 +257,20 @@ def _run(
         high_water_bytes=high_water_bytes,
         notes=notes,
     )
+
+
+def _refuse_unmeasurable(needs: tuple[str, ...], sampler: Sampler, group: Group) -> None:
+    """Raise ``NotOffered`` where the group does not tell of something that is to be judged."""
+    from cmemrun.analysis.metrics import missing
+
+    first = sampler.series.last
+    assert first is not None  # noqa: S101 (start() took one)
+    absent = missing(needs, first)
+    if absent:
+        raise NotOffered(
+            f"{' and '.join(absent)} cannot be measured here ({group.name})",
+            hint="cmemrun doctor tells what can; assert something else",
+        )
 
 
 def _wait_for_end(

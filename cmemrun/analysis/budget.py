@@ -1,19 +1,56 @@
 """What somebody allows a program, against what it used."""
 
-from cmemrun.model import Budget, Run
+import re
+from collections.abc import Iterable
 
-__all__ = ["judge_peak"]
+from cmemrun.analysis.metrics import METRICS, Metric, find_metric
+from cmemrun.errors import BadInput
+from cmemrun.model import Assertion, Budget, Run
+
+__all__ = ["judge", "parse_assertion", "worst"]
+
+_EXAMPLES = "anon<=150Mi, stall<=500ms or oom_kill=0"
 
 
-def judge_peak(run: Run, allowed_bytes: int) -> Budget:
-    """The peak against an allowed one, and how sure the answer is.
+def parse_assertion(text: str) -> Assertion:
+    """An assertion from ``anon<=150Mi``, ``stall<=500ms``, ``oom_kill=0``; ``BadInput``."""
+    match = re.fullmatch(r"\s*(\w+)\s*(<=|==?)\s*(\S+)\s*", text)
+    if not match:
+        raise BadInput(f"{text!r} asserts nothing", hint=f"write {_EXAMPLES}")
+    name, operator, value = match.groups()
+    metric = find_metric(name)
+    allowed = metric.kind.parse(value)
+    if operator != "<=" and allowed != 0:
+        raise BadInput(f"{text!r}: nothing is measured to the byte", hint=f"write {name}<={value}")
+    return Assertion(name, allowed)
 
-    ``exact``: the kernel's own high-water mark. ``sampled``: the highest usage
-    we saw, so a short higher one may have been missed.
-    """
+
+def judge(run: Run, assertions: Iterable[Assertion]) -> tuple[Budget, ...]:
+    """A run against some assertions, and how sure each answer is."""
+    return tuple(_judge(run, METRICS[one.metric], one.allowed) for one in assertions)
+
+
+def _judge(run: Run, metric: Metric, allowed: float) -> Budget:
+    at_most = metric.at_most(run)
     return Budget(
-        metric="peak",
-        allowed=allowed_bytes,
-        measured=run.peak_bytes,
-        certainty="exact" if run.method.peak_source == "kernel" else "sampled",
+        metric=metric.name,
+        allowed=allowed,
+        measured=metric.of_run(run),
+        certainty=metric.certainty(run),
+        proven=at_most is not None and at_most <= allowed,
     )
+
+
+def worst(runs: Iterable[Run]) -> tuple[Budget, ...]:
+    """Of every budget of some runs the one that has the least left."""
+    found: dict[tuple[str, float], Budget] = {}
+    for run in runs:
+        for budget in run.budgets:
+            before = found.setdefault((budget.metric, budget.allowed), budget)
+            if _left(budget) < _left(before):
+                found[budget.metric, budget.allowed] = budget
+    return tuple(found.values())
+
+
+def _left(budget: Budget) -> float:
+    return float("-inf") if budget.margin is None else budget.margin

@@ -93,13 +93,10 @@ class ProcessTree:
             # pages mapped there is something to be taken off its high-water mark.
             memory = memory_of(self._program_pid) if has_executed(self._program_pid) else None
             self._executed = memory is not None and memory.resident_file_bytes > 0
-            if not self._executed:
-                self._surrounding.look()
-                return Sample(
-                    elapsed_seconds, 0, events=Events(oom_kill=self._surrounding.oom_kills())
-                )
-        self._look()
-        by_process = {process: memory_of(process.pid) for process in self._members}
+        if self._executed:
+            self._look()
+        counted = self._members if self._executed else ()
+        by_process = {process: memory_of(process.pid) for process in counted}
         found = [memory for memory in by_process.values() if memory]
         if any(not memory.proportional for memory in found):
             note = "the kernel hides what some processes share (smaps_rollup): RSS was taken"

@@ -11,7 +11,7 @@ from cmemrun.commands.options.run import PROFILES, Linger, RunOptions
 from cmemrun.commands.publication import Publication, open_publication
 from cmemrun.errors import BadInput
 from cmemrun.launcher import original_environment
-from cmemrun.model import Limits
+from cmemrun.model import Assertion, Limits
 from cmemrun.runner import Settings, measure
 from cmemrun.signals import Foreground, end_interrupted
 
@@ -62,6 +62,9 @@ def run(command: list[str], options: RunOptions) -> int:
 def _measure(
     command: list[str], options: RunOptions, profile: "Profile | None", publication: Publication
 ) -> int:
+    assertions = options.assertions
+    if options.max_peak is not None:
+        assertions = (Assertion("peak", options.max_peak), *assertions)
     settings = Settings(
         sampling=publication.sampling,
         limits=_limits(options, profile),
@@ -75,6 +78,7 @@ def _measure(
         backend=options.backend.value,
         require=options.require.value if options.require else None,
         user=options.user,
+        needs=tuple(one.metric for one in assertions),
     )
     # While the sampler is at work a signal would else wait 5 ms for its turn.
     sys.setswitchinterval(0.0005)
@@ -87,11 +91,16 @@ def _measure(
             meanwhile=lambda: _load_what_comes_later(document=publication.has_document),
             observers=publication.observers,
         )
-    if options.max_peak is not None:
-        from cmemrun.analysis.budget import judge_peak
+    if assertions:
+        from cmemrun.analysis.budget import judge
 
-        measured = measured._replace(budgets=(judge_peak(measured, options.max_peak),))
+        measured = measured._replace(budgets=judge(measured, assertions))
     status = publication.publish(measured)
+    if measured.budgets:
+        from cmemrun.commands.verdict import say_budgets
+
+        broken = say_budgets(measured.budgets)
+        status = status or (0 if options.report_only else broken)
     # Whoever presses Ctrl-C in a loop of a shell means the loop; the shell ends
     # it when it sees us end by the signal, which to it has the same status.
     # Without a shell (we lead the session) nobody looks.

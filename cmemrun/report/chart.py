@@ -275,8 +275,8 @@ def _allowed(run: Run) -> list[Level]:
         levels.append(Level(run.limits.max_bytes, f"limit {format_size(run.limits.max_bytes)}"))
     for budget in run.budgets:
         if budget.metric == "peak":
-            label = f"budget {format_size(budget.allowed)}"
-            levels.append(Level(budget.allowed, label, dashed=True))
+            allowed = round(budget.allowed)
+            levels.append(Level(allowed, f"budget {format_size(allowed)}", dashed=True))
     return levels
 
 

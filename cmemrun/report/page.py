@@ -10,7 +10,6 @@ from html import escape
 
 from cmemrun.model import Process, Run
 from cmemrun.report import figure, words
-from cmemrun.report.terminal import budget_line
 from cmemrun.report.text import command_line, printable
 from cmemrun.units import format_duration
 
@@ -136,7 +135,7 @@ def _peak(run: Run) -> str:
 def _summary(run: Run) -> str:
     rows = [("exit", _exit(run))]
     rows += [
-        ("budget", _marked(_shown(budget_line(budget)), budget.passed)) for budget in run.budgets
+        ("budget", _marked(_shown(words.budget(budget)), budget.passed)) for budget in run.budgets
     ]
     rows.append(("OOM", _kills(run) + "".join(f"<p>{_shown(one)}</p>" for one in run.oom.evidence)))
     rows.append(("stalled", words.stalled(run)))

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from cmemrun.analysis.views import as_others_show
-from cmemrun.model import Budget, Run, Sample
+from cmemrun.model import Run, Sample
 from cmemrun.report import words
 from cmemrun.report.text import command_line, printable
 from cmemrun.units import format_duration, format_size
 
-__all__ = ["budget_line", "render"]
+__all__ = ["render"]
 
 # Select Graphic Rendition (ECMA-48, 8.3.117).
 _PLAIN, _BOLD, _DIM, _RED, _GREEN = (f"\x1b[{code}m" for code in (0, 1, 2, 31, 32))
@@ -48,16 +48,6 @@ def render(run: Run, *, colour: bool) -> str:
     return "\n".join(_Report(run, colour).lines()) + "\n"
 
 
-def budget_line(budget: Budget) -> str:
-    """One budget: measured, allowed and margin."""
-    state = "within" if budget.passed else "over"
-    return (
-        f"{printable(budget.metric)} {format_size(budget.measured)} is {state}"
-        f" the allowed {format_size(budget.allowed)},"
-        f" margin {'-' if budget.margin < 0 else ''}{format_size(abs(budget.margin))}"
-    )
-
-
 class _Report:
     def __init__(self, run: Run, colour: bool) -> None:
         self.run = run
@@ -77,10 +67,8 @@ class _Report:
             between = f"{format_size(run.peak_bytes)} and {format_size(run.upper_bound_bytes)}"
             yield self._row("", f"between {between}, which the group we are in rose by")
         for budget in run.budgets:
-            line = budget_line(budget) + (
-                "" if budget.certainty == "exact" else f" ({printable(budget.certainty)})"
-            )
-            yield self._row("budget", self._mark(line, good=budget.passed))
+            told = printable(words.budget(budget))
+            yield self._row("budget", self._mark(told, good=budget.passed))
         yield ""
         yield from self._table()
         yield from self._inside()

@@ -2,11 +2,13 @@
 
 import signal
 
-from cmemrun.model import Mappings, Run, Unlimited
+from cmemrun.analysis.metrics import METRICS, Kind
+from cmemrun.model import Budget, Mappings, Run, Unlimited
 from cmemrun.units import format_duration, format_size
 
 __all__ = [
     "SIZES",
+    "budget",
     "duration",
     "end",
     "kills",
@@ -82,6 +84,24 @@ def peak_source(run: Run) -> str:
     if method.backend == "proc":
         return "a LOWER BOUND: sampled, without page cache and kernel memory"
     return "a lower bound: the highest sample, without the kernel's high-water mark"
+
+
+def budget(budget: Budget) -> str:
+    """Measured, allowed, margin, and how sure."""
+    name = budget.metric
+    kind = METRICS[name].kind if name in METRICS else Kind.COUNT
+    allowed = kind.format(budget.allowed)
+    if budget.measured is None or budget.margin is None:
+        return f"{name} was not measured, and {allowed} is allowed"
+    state = "within" if budget.passed else "over"
+    told = (
+        f"{name} {kind.format(budget.measured)} is {state} the allowed {allowed},"
+        f" margin {kind.format(budget.margin)}"
+    )
+    if budget.certainty == "exact":
+        return told
+    doubt = ", not proven" if budget.passed and not budget.proven else ""
+    return f"{told} ({budget.certainty.replace('-', ' ')}{doubt})"
 
 
 def end(run: Run) -> str | None:

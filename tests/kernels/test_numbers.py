@@ -123,6 +123,17 @@ def test_a_budget(load: Load, nothing: Any) -> None:
     assert "over the allowed 200.0 MiB" in lines[0] and "margin -" in lines[0]
 
 
+def test_budgets_on_its_parts(load: Load) -> None:
+    asserted = ("--assert", "anon<=40Mi", "--assert", "file<=1Gi", "--assert", "oom_kill=0")
+    kept = load("anon", "32", options=asserted)
+    assert kept.status == 0
+    assert all(budget["passed"] for budget in kept["budgets"])
+    broken = load("anon", "48", options=(*asserted, "--assert", "wall<=10m"))
+    assert broken.status == 123
+    assert [budget["passed"] for budget in broken["budgets"]] == [False, True, True, True]
+    assert load("anon", "48", options=(*asserted, "--report-only")).status == 0
+
+
 def test_a_limit_is_enforced_and_the_kill_is_counted(load: Load) -> None:
     run = load("anon", "64", options=("--limit", "32Mi"))
     assert run.status == 137

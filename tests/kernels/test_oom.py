@@ -22,8 +22,11 @@ def evidence(run: Any) -> str:
 
 
 def test_a_child_while_its_parent_goes_on(cmemrun: Cmemrun) -> None:
-    run = cmemrun("--limit", "64Mi", "--", "sh", "-c", f"{EATER}; exit 0")
-    assert run.status == 0
+    command = ("--limit", "64Mi", "--assert", "oom_kill=0", "--", "sh", "-c", f"{EATER}; exit 0")
+    run = cmemrun(*command)
+    # The program has succeeded, and it is the budget that sees it.
+    assert (run.status, run["exit"]["status"]) == (123, 0)
+    assert run["budgets"][0]["metric"] == "oom_kill" and not run["budgets"][0]["passed"]
     assert (run["oom"]["verdict"], run["oom"]["limit"]) == ("child-killed", "own")
     [victim] = run["oom"]["victims"]
     assert victim["name"] == os.path.basename(sys.executable)[:15]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CMEMRUN, processes
+from tests.conftest import CMEMRUN, Cmemrun, processes
 from tests.kernels.conftest import LOADS, in_guest
 
 MIB = 2**20
@@ -40,6 +40,23 @@ def test_it_is_a_lower_bound_and_says_so(watch: Load) -> None:
     assert "LOWER BOUND" in run.stderr.splitlines()[3]
     bound = run["upper_bound_bytes"]
     assert bound is None or bound >= run["peak_bytes"]
+
+
+def test_a_budget_within_a_lower_bound_is_not_proven(watch: Load) -> None:
+    run = watch("anon", "32", "0.2", options=("--assert", "anon<=200Mi"))
+    (budget,) = run["budgets"]
+    assert (run.status, budget["passed"], budget["certainty"]) == (0, True, "lower-bound")
+    assert ("not proven" in run.stderr) is not budget["proven"]
+
+
+def test_a_budget_on_what_cannot_be_seen_is_refused_before_the_start(
+    cmemrun: Cmemrun, tmp_path: Path
+) -> None:
+    proof = tmp_path / "ran"
+    run = cmemrun("--backend", "proc", "--assert", "working_set<=1Gi", "--", "touch", str(proof))
+    assert run.status == 125
+    assert "working_set cannot be measured here (proc)" in run.stderr
+    assert not proof.exists()
 
 
 def test_a_tree_is_the_sum_and_shared_memory_counts_once(watch: Load) -> None:

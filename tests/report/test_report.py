@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmemrun.analysis.budget import judge_peak
 from cmemrun.analysis.oom import judge
 from cmemrun.model import (
     UNLIMITED,
@@ -153,26 +152,6 @@ def test_colour_changes_no_word() -> None:
     assert [
         line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", coloured).split("\n")
     ] == plain.split("\n")
-
-
-def test_a_budget() -> None:
-    within, over = judge_peak(RUN, 200 * MIB), judge_peak(RUN, 100 * MIB)
-    assert (within.passed, within.margin, within.certainty) == (True, 99 * MIB, "exact")
-    assert (over.passed, over.margin) == (False, -MIB)
-    assert judge_peak(RUN, RUN.peak_bytes).passed
-    assert (
-        terminal.budget_line(over)
-        == "peak 101.0 MiB is over the allowed 100.0 MiB, margin -1.0 MiB"
-    )
-    sampled = RUN._replace(method=RUN.method._replace(peak_source="sampled"))
-    assert judge_peak(sampled, 1).certainty == "sampled"
-    read = json.loads(document.render(RUN._replace(budgets=(over,))))["budgets"]
-    assert read == [
-        {
-            "metric": "peak", "allowed": 100 * MIB, "measured": 101 * MIB, "passed": False,
-            "margin": -MIB, "certainty": "exact",
-        }
-    ]  # fmt: skip
 
 
 def test_command_lines_are_shown_as_typed_and_bounded() -> None:

@@ -19,7 +19,7 @@ from cmemrun.commands.options.shared import (
     Smaps,
 )
 from cmemrun.identity import User, find_user
-from cmemrun.model import Limit
+from cmemrun.model import Assertion, Limit
 
 __all__ = ["PROFILES", "Backend", "Linger", "Require", "RunOptions"]
 
@@ -199,6 +199,26 @@ class RunOptions(NamedTuple):
             "Limits and budgets",
             metavar="SIZE",
             parse=values.positive_size,
+        ),
+    ]
+    assertions: Annotated[
+        tuple[Assertion, ...],
+        Option(
+            ("--assert",),
+            "Budget on anything else: anon<=150Mi, stall<=500ms, oom_kill=0.",
+            "Limits and budgets",
+            metavar="METRIC<=VALUE",
+            parse=values.assertion,
+            repeated=True,
+        ),
+    ]
+    report_only: Annotated[
+        bool,
+        Option(
+            ("--report-only",),
+            "Say of a broken budget that it is, and keep the program's status.",
+            "Limits and budgets",
+            default=False,
         ),
     ]
     k8s_limit: Annotated[

@@ -4,10 +4,11 @@ import re
 
 from cmemrun import units
 from cmemrun.errors import BadInput
-from cmemrun.model import UNLIMITED, Limit
+from cmemrun.model import UNLIMITED, Assertion, Limit
 from cmemrun.sampler import AUTO_PROBE, Probe
 
 __all__ = [
+    "assertion",
     "assignment",
     "count",
     "cpu",
@@ -84,6 +85,13 @@ def assignment(text: str) -> tuple[str, str]:
     if not equals or not value.strip():
         raise BadInput(f"{text!r} sets nothing", hint="write memory.swap.high=1G for example")
     return file, value
+
+
+def assertion(text: str) -> Assertion:
+    """So much of a metric, and no more."""
+    from cmemrun.analysis.budget import parse_assertion
+
+    return parse_assertion(text)
 
 
 def cpu(text: str) -> int:
