@@ -1,4 +1,4 @@
-"""Docker's options and the files they end in, by docs.docker.com and opencontainers/cgroups."""
+"""Docker's and Podman's options and the files they end in, by their sources."""
 
 import contextlib
 
@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmemrun.docker import parse_size, settings
+from cmemrun.docker import docker_settings, parse_size, podman_settings
 from cmemrun.errors import BadInput
 
 MIB, GIB = 2**20, 2**30
 
 
 def values(options: str) -> dict[str, str]:
-    return {one.file: one.value for one in settings(options)[0]}
+    return {one.file: one.value for one in docker_settings(options)[0]}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,8 @@ def test_files(options: str, files: dict[str, int | str]) -> None:
     ("options", "words"),
     [
         ("-m 5m", "6m"),
+        ("--memory-reservation 5m", "6m"),
+        ("-m -1", "no size"),
         ("--memory-swap 1g", "wants --memory"),
         ("-m 1g --memory-swap 512m", "less than --memory"),
         ("-m 1g --memory-reservation 2g", "more than --memory"),
@@ -51,12 +53,45 @@ def test_files(options: str, files: dict[str, int | str]) -> None:
 )
 def test_what_docker_refuses(options: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):
-        settings(options)
+        docker_settings(options)
 
 
 def test_what_v2_has_none_of_is_warned_of() -> None:
-    _, warnings = settings("-m 1g --oom-kill-disable --memory-swappiness 0 --kernel-memory 50m")
-    assert len(warnings) == 3 and "Podman refuses" in warnings[0]
+    options = "-m 1g --oom-kill-disable --memory-swappiness 0 --kernel-memory 50m"
+    _, warnings = docker_settings(options)
+    assert len(warnings) == 3 and "discards" in warnings[0]
+
+
+# In tests/places these and more are held against Podman itself.
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        ("", {"pids.max": 2048}),
+        ("-m 4m", {"memory.max": 4 * MIB, "memory.swap.max": 4 * MIB, "pids.max": 2048}),
+        ("-m 1g --memory-swap 0 --pids-limit 0", {"memory.max": GIB, "memory.swap.max": 0}),
+        ("--memory-reservation 1m --memory-swappiness -1", {"memory.low": MIB, "pids.max": 2048}),
+        ("--oom-score-adj -500 --pids-limit 9", {"oom_score_adj": -500, "pids.max": 9}),
+    ],
+)
+def test_podmans_files(options: str, files: dict[str, int | str]) -> None:
+    found = {one.file: one.value for one in podman_settings(options)[0]}
+    expected = {"pids.max": "max"} | {file: str(value) for file, value in files.items()}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "options", ["--memory-swappiness 0", "--oom-kill-disable", "--memory-swap 1g", "--cpus 2"]
+)
+def test_what_podman_refuses(options: str) -> None:
+    with pytest.raises(BadInput, match=r"^--podman: ") as refused:
+        podman_settings(options)
+    assert "docker" not in f"{refused.value.message} {refused.value.hint}".lower()
+
+
+def test_rootless_podman_gives_no_lower_score_than_its_own() -> None:
+    for asked, given_it in ((-500, "100"), (99, "100"), (300, "300")):
+        [score, _] = podman_settings(f"--oom-score-adj {asked}", least_score=100)[0]
+        assert score.value == given_it
 
 
 def test_sizes_are_powers_of_1024() -> None:
@@ -66,5 +101,6 @@ def test_sizes_are_powers_of_1024() -> None:
 
 @given(st.text(max_size=30))
 def test_nothing_gives_a_traceback(text: str) -> None:
-    with contextlib.suppress(BadInput):
-        settings(text)
+    for settings in (docker_settings, podman_settings):
+        with contextlib.suppress(BadInput):
+            settings(text)

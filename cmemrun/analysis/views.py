@@ -52,7 +52,8 @@ def as_others_show(run: Run) -> list[View]:
             "go.podman.io/common pkg/cgroups/memory_linux.go",
         ),
         View(
-            "podman stats, older",
+            # Of v1 it has shown anon since containers/common 1a9d45ce of 2023.
+            "podman stats, older" if v1 else "podman stats to 5.5",
             usage if v1 else peak.anon_bytes,
             "usage" if v1 else "anon",
             "containers/common pkg/cgroups/memory.go",

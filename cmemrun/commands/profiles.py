@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmemrun.errors import BadInput
@@ -39,6 +40,7 @@ def profile_of(options: "RunOptions") -> Profile | None:
         name
         for name, given in {
             "--docker": options.docker is not None,
+            "--podman": options.podman is not None,
             "--pod": options.pod is not None,
             "--k8s-limit": any(one is not None for one in of_pod),
         }.items()
@@ -48,10 +50,13 @@ def profile_of(options: "RunOptions") -> Profile | None:
         raise BadInput(f"{' and '.join(ways)} are two sets of rules", hint="give one of them")
     if not ways:
         return None
-    if options.docker is not None:
-        from cmemrun.docker import settings as docker_settings
+    if options.docker is not None or options.podman is not None:
+        from cmemrun.docker import docker_settings, podman_settings
 
-        found, warnings = docker_settings(options.docker)
+        if options.docker is not None:
+            found, warnings = docker_settings(options.docker)
+        else:
+            found, warnings = podman_settings(options.podman or "", _least_score())
         return Profile(tuple(found), tuple(warnings))
     from cmemrun.kubernetes.rules import settings as kubelet_settings
 
@@ -125,6 +130,13 @@ def _pod_of_options(options: "RunOptions") -> "Pod":
 
 def _cores(thousandths: int | None) -> Fraction | None:
     return None if thousandths is None else Fraction(thousandths, 1000)
+
+
+def _least_score() -> int:
+    """The ``oom_score_adj`` that we may still give: rootless Podman asks no more of the kernel."""
+    if os.geteuid() == 0:
+        return -1000
+    return int(Path("/proc/self/oom_score_adj").read_text())
 
 
 def _kubelet(options: "RunOptions") -> "Kubelet":

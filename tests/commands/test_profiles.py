@@ -92,6 +92,8 @@ def test_a_manifest_of_a_strangers(text: str, words: str, tmp_path: Path) -> Non
     ("options", "words"),
     [
         (["--docker", "-m 1g", "--k8s-limit", "1Gi"], "two sets of rules"),
+        (["--docker", "-m 1g", "--podman", "-m 1g"], "two sets of rules"),
+        (["--podman", "--oom-kill-disable"], "does not start"),
         (["--pod", "/no/such"], "cannot read"),
         (["--k8s-limit", "1Gi", "--k8s-version", "1.99"], "1.99"),
         (["--k8s-limit", "1Gi", "--k8s-version", "x"], "no release"),

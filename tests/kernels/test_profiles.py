@@ -34,6 +34,16 @@ def test_what_was_asked_for_by_name_goes_first(cmemrun: Cmemrun) -> None:
     assert run["limits"]["max_bytes"] == 64 * MIB and run["limits"]["oom_score_adj"] == 100
 
 
+def test_podman_limits_what_it_was_not_asked_to(cmemrun: Cmemrun) -> None:
+    run = cmemrun("--podman", "-m 4m --oom-score-adj 100", "true")
+    limits = run["limits"]
+    assert (limits["max_bytes"], limits["pids_max"], limits["oom_score_adj"]) == (
+        4 * MIB,
+        2048,
+        100,
+    )
+
+
 def test_the_whole_container_is_killed(cmemrun: Cmemrun) -> None:
     eater = "python3 -c 'x = bytearray(96 << 20); x[::4096] = b\"x\" * len(x[::4096])'"
     run = cmemrun("--k8s-limit", "48Mi", "--", "sh", "-c", f"{eater}; exit 0")

@@ -1,6 +1,10 @@
 """Tests for a machine with systemd, run in its guests by ``scripts/systemd test``."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +21,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=elsewhere)
     items[:] = [item for item in items if item not in elsewhere]
+
+
+@pytest.fixture
+def rootfs() -> Iterator[Path]:
+    """A container's root, for the machine's own /usr, on the disk: /tmp may be a tmpfs."""
+    path = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    for name in ("usr", "etc", "proc", "sys", "dev", "run", "tmp"):
+        (path / name).mkdir()
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (path / name).symlink_to(f"usr/{name}")
+    (path / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n")
+    yield path
+    shutil.rmtree(path)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import groups
+from tests.places.podman import PODMAN
 
 PLACE = os.environ["CMEMRUN_TEST_PLACE"]
 MIB = 2**20
@@ -343,16 +344,10 @@ def test_attach_to_a_service() -> None:
 
 
 @pytest.mark.places("root")
-def test_attach_to_a_container(tmp_path: Path) -> None:
-    for name in ("usr", "etc", "proc", "sys", "dev", "run", "tmp"):
-        (tmp_path / name).mkdir()
-    for name in ("bin", "sbin", "lib", "lib64"):
-        (tmp_path / name).symlink_to(f"usr/{name}")
-    (tmp_path / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n")
-    podman = ["podman", "--storage-driver=vfs"]
-    run = [*podman, "run", "--detach", "--quiet", "--network=none", "--memory=512m"]
+def test_attach_to_a_container(rootfs: Path) -> None:
+    run = [*PODMAN, "run", "--detach", "--quiet", "--network=none", "--memory=512m"]
     started = subprocess.run(
-        [*run, "--rootfs", "-v", "/usr:/usr:ro", str(tmp_path), sys.executable, "-c", HOLD],
+        [*run, "--rootfs", "-v", "/usr:/usr:ro", str(rootfs), sys.executable, "-c", HOLD],
         capture_output=True,
         text=True,
         check=True,
@@ -366,4 +361,4 @@ def test_attach_to_a_container(tmp_path: Path) -> None:
         assert "conmon" not in found["method"]["group"]
         assert found["limits"]["max_bytes"] == 512 * MIB
     finally:
-        subprocess.run([*podman, "rm", "--force", "--time=0", identity], check=True)
+        subprocess.run([*PODMAN, "rm", "--force", "--time=0", identity], check=True)
