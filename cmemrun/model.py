@@ -38,6 +38,7 @@ __all__ = [
     "Pressure",
     "Process",
     "Run",
+    "Runtime",
     "Sample",
     "Setting",
     "Straggler",
@@ -360,6 +361,22 @@ class Oom(NamedTuple):
     """The last ones taken before the first kill was counted."""
 
 
+class Runtime(NamedTuple):
+    """The language runtime that a program is made with, told by its file."""
+
+    name: str
+    """``go``, ``jvm``, ``node`` or ``dotnet``."""
+    version: str | None
+    file: str
+    """The program's, or that of what interprets it."""
+    settings: tuple[str, ...] = ()
+    """What the caller has told it of memory, each as it is written."""
+    does: str = ""
+    """What it does with the run's limit; empty without one."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that we have set for it."""
+
+
 class Environment(NamedTuple):
     """Where a run was made."""
 
@@ -465,6 +482,11 @@ class Run(NamedTuple):
     samples: tuple[Sample, ...] = ()
     stragglers: tuple[Straggler, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    runtime: Runtime | None = None
+    """``None`` where the program is of none that is known."""
+    stdout: str | None = None
+    """What it wrote there, where we were asked to read it."""
+    stderr: str | None = None
 
 
 class Measurement(NamedTuple):
@@ -474,6 +496,8 @@ class Measurement(NamedTuple):
     """As its budgets or its command line call it."""
     runs: tuple[Run, ...]
     """In the order they were made; at least one."""
+    growth: tuple[Budget, ...] = ()
+    """Budgets of all of them together: what may be more than in a baseline."""
 
 
 def _max(one: int | None, other: int | None) -> int | None:

@@ -11,11 +11,14 @@ from rich.text import Text
 
 from cmemrun.analysis.sizing import Recommendation
 from cmemrun.analysis.sizing import recommend as recommend_for
-from cmemrun.commands.console import print_out
-from cmemrun.commands.inputs import read_run
+from cmemrun.commands.console import print_out, say
+from cmemrun.commands.inputs import read_runs
 from cmemrun.commands.tables import rendered, table
 from cmemrun.errors import BadInput
 from cmemrun.kubernetes.quantity import format_bytes
+from cmemrun.model import Run, Runtime
+from cmemrun.report.text import printable
+from cmemrun.runtimes import Bounds, to_set, under
 from cmemrun.units import format_size
 
 __all__ = ["recommend"]
@@ -65,39 +68,66 @@ def recommend(
     """
     if as_json + as_yaml + (patch is not None) > 1:
         raise BadInput("--json, --yaml and --patch are three answers", hint="give one of them")
-    found = recommend_for([read_run(path) for path in paths])
+    runs = [run for path in paths for run in read_runs(path)]
+    found = recommend_for(runs)
+    runtime = _runtime(runs, _limit(found, qos))
     if patch is not None:
         print_out(_patched(patch, container, _resources(found, qos)))
+        for line in _advice(runtime):
+            say(line)
     elif as_yaml:
-        print_out(_as_yaml(found, qos))
+        print_out(_as_yaml(found, qos, runtime))
     elif as_json:
-        print_out(json.dumps(_document(found), indent=1) + "\n")
+        print_out(json.dumps(_document(found, runtime), indent=1) + "\n")
     else:
-        print_out(_report(found, len(paths)))
+        print_out(_report(found, len(paths), runtime))
     return 0
 
 
-def _document(found: Recommendation) -> dict[str, Any]:
-    return found._asdict() | {"rules": [rule._asdict() for rule in found.rules]}
+def _document(found: Recommendation, runtime: Runtime | None) -> dict[str, Any]:
+    told = runtime and runtime._asdict() | {"environment": dict(runtime.environment)}
+    return found._asdict() | {"rules": [rule._asdict() for rule in found.rules], "runtime": told}
+
+
+def _runtime(runs: list[Run], limit_bytes: int) -> Runtime | None:
+    """That of the last run, with what it would do with a limit, on cgroup v2, and need set."""
+    runtime = runs[-1].runtime
+    if runtime is None:
+        return None
+    if runtime.environment:  # by us, which is only done where nobody else has
+        runtime = runtime._replace(settings=(), environment=())
+    bounds = Bounds(limit_bytes)
+    added = to_set(runtime, {}, bounds)
+    return under(runtime, bounds)._replace(environment=tuple(added.items()))
+
+
+def _advice(runtime: Runtime | None) -> list[str]:
+    if runtime is None:
+        return []
+    told = [f"with this limit {runtime.does}"] if runtime.does else []
+    return told + [f"set it as {name}={value}" for name, value in runtime.environment]
+
+
+def _limit(found: Recommendation, qos: Qos) -> int:
+    return found.limit_bytes if qos is Qos.GUARANTEED else found.burstable_limit_bytes
 
 
 def _resources(found: Recommendation, qos: Qos) -> dict[str, dict[str, str]]:
-    request, limit = found.request_bytes, found.limit_bytes
-    if qos is Qos.BURSTABLE:
-        request, limit = found.burstable_request_bytes, found.burstable_limit_bytes
+    request = found.request_bytes if qos is Qos.GUARANTEED else found.burstable_request_bytes
     return {
         "requests": {"memory": format_bytes(request)},
-        "limits": {"memory": format_bytes(limit)},
+        "limits": {"memory": format_bytes(_limit(found, qos))},
     }
 
 
-def _as_yaml(found: Recommendation, qos: Qos) -> str:
+def _as_yaml(found: Recommendation, qos: Qos, runtime: Runtime | None) -> str:
     from ruamel.yaml import YAML
 
     file = io.StringIO()
     yaml = YAML()
     yaml.dump({"resources": _resources(found, qos)}, file)
-    return "".join(f"# {warning}\n" for warning in found.warnings) + file.getvalue()
+    comments = [*found.warnings, *map(printable, _advice(runtime))]
+    return "".join(f"# {comment}\n" for comment in comments) + file.getvalue()
 
 
 def _patched(path: str, name: str | None, resources: dict[str, dict[str, str]]) -> str:
@@ -136,7 +166,7 @@ def _list_offset(path: str) -> int:
     return max(0, len(below[2]) - len(below[1])) if below else 0
 
 
-def _report(found: Recommendation, count: int) -> str:
+def _report(found: Recommendation, count: int, runtime: Runtime | None) -> str:
     made = table("", "request", "limit", "why", right=("request", "limit"))
     made.add_row(
         Text("Guaranteed", "bold"),
@@ -161,4 +191,7 @@ def _report(found: Recommendation, count: int) -> str:
     runs = "one run" if count == 1 else f"{count} runs"
     warnings = [Text.assemble(("warning  ", "yellow"), warning) for warning in found.warnings]
     first = f"The highest working set of {runs} was {format_size(found.need_bytes)}.\n"
-    return rendered(first, made, *([""] if warnings else []), *warnings)
+    told = [Text.assemble(("runtime  ", "dim"), printable(line)) for line in _advice(runtime)]
+    return rendered(
+        first, made, *([""] if told else []), *told, *([""] if warnings else []), *warnings
+    )

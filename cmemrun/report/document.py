@@ -16,11 +16,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from cmemrun.analysis.views import as_others_show
 from cmemrun.errors import BadInput
-from cmemrun.model import Run, Sample
+from cmemrun.model import Budget, Run, Runtime, Sample
 from cmemrun.report.text import unicode_text
 
 __all__ = [
     "SCHEMA",
+    "budget_of",
+    "load",
     "named_from",
     "parse",
     "render",
@@ -56,6 +58,8 @@ def to_document(run: Run) -> dict[str, Any]:
         "environment": _plain(run.environment),
         "method": _plain(run.method),
         "limits": _plain(run.limits),
+        "runtime": run.runtime
+        and _plain(run.runtime) | {"environment": dict(_plain(run.runtime.environment))},
         "rules": _plain(run.rules),
         "peak_bytes": run.peak_bytes,
         "upper_bound_bytes": run.upper_bound_bytes,
@@ -77,13 +81,16 @@ def to_document(run: Run) -> dict[str, Any]:
         "oom": _plain(run.oom._replace(last_samples=()))
         | {"last_samples": [sample_of(sample) for sample in run.oom.last_samples]},
         "shown_by": _plain(tuple(as_others_show(run))),
-        "budgets": [
-            _plain(budget) | {"passed": budget.passed, "margin": budget.margin}
-            for budget in run.budgets
-        ],
+        "budgets": [budget_of(budget) for budget in run.budgets],
         "stragglers": _plain(run.stragglers),
         "samples": [sample_of(sample) for sample in run.samples],
     }
+
+
+def budget_of(budget: Budget) -> dict[str, Any]:
+    """A budget's part of the document."""
+    told: dict[str, Any] = _plain(budget)
+    return told | {"passed": budget.passed, "margin": budget.margin}
 
 
 def sample_of(sample: Sample) -> dict[str, Any]:
@@ -125,11 +132,15 @@ def parse(text: str) -> Run:
 
     Raises ``BadInput`` for anything that is no such document.
     """
+    return run_from(load(text))
+
+
+def load(text: str) -> Any:
+    """What JSON text holds; ``BadInput`` where it is none."""
     try:
-        read = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"it is no JSON: {error}") from error
-    return run_from(read)
 
 
 def run_from(read: Any) -> Run:
@@ -167,6 +178,8 @@ def named_from(kind: Any, read: Any) -> Any:
     """
     if not isinstance(read, Mapping):
         raise TypeError(f"{read!r:.80} is no {kind.__name__}")
+    if kind is Runtime and isinstance(read.get("environment"), dict):
+        read = {**read, "environment": [list(pair) for pair in read["environment"].items()]}
     if kind is Sample:
         read = {"events": {"oom_kill": read.get("oom_kill")}, **read}
     hints = _hints(kind)

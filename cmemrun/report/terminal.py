@@ -81,6 +81,7 @@ class _Report:
         if paged := words.paging(run):
             yield self._row("paging", paged)
         yield self._row("limit", printable(words.limits(run)))
+        yield from self._runtime()
         for straggler in run.stragglers:
             name = command_line(straggler.command) or printable(straggler.name or "?")
             yield self._row("ended", f"{straggler.pid} {name} outlived the program")
@@ -195,6 +196,15 @@ class _Report:
                 for sample in oom.last_samples
             ]
             yield self._row("", f"usage before it: {', '.join(seen)}")
+
+    def _runtime(self) -> Iterator[str]:
+        runtime = self.run.runtime
+        if runtime is None:
+            return
+        if runtime.does:
+            yield self._row("runtime", printable(runtime.does))
+        for name, value in runtime.environment:
+            yield self._row("", printable(f"--runtime-env has set {name}={value}"))
 
     def _method(self) -> str:
         method = self.run.method
