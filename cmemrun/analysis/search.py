@@ -36,6 +36,8 @@ class Trial(NamedTuple):
     peak_bytes: int
     kept_bytes: int | None = None
     """What could not have been reclaimed at the peak: anon, shared memory, kernel."""
+    refault_bytes: int | None = None
+    """What had been reclaimed and was needed again; ``None`` where that is not counted."""
 
 
 class Criteria(NamedTuple):
@@ -118,7 +120,8 @@ class _Search:
             elif self.low_bytes:
                 at = _whole((self.cliff_bytes + self.low_bytes) // 2)
             else:
-                at, step = _whole(max(near, at - step)), step * 2
+                # Always lower: near itself may round up to what has held already.
+                at, step = min(_whole(max(near, at - step)), self.cliff_bytes - _MIB), step * 2
         self._confirm(near)
 
     def _confirm(self, near: int) -> None:
@@ -159,11 +162,14 @@ class _Search:
         """Longer than it may be, and for want of memory where that can be told."""
         more = trial.wall_seconds - unlimited.wall_seconds
         allowed = unlimited.wall_seconds * self._criteria.slowdown
-        if trial.stall_seconds is None:
+        if trial.stall_seconds is None and trial.refault_bytes is None:
             return more > allowed
-        lost = trial.stall_seconds - (unlimited.stall_seconds or 0.0)
-        # A busy machine makes it longer without any stall.
-        return more > allowed and lost > allowed / 2
+        # A busy machine makes it longer without either. The kernel counts what is read
+        # again as a stall only where it had been used twice (PSI: active pages).
+        lost = (trial.stall_seconds or 0.0) - (unlimited.stall_seconds or 0.0)
+        again = (trial.refault_bytes or 0) - (unlimited.refault_bytes or 0)
+        is_short = lost > allowed / 2 or again > unlimited.peak_bytes * self._criteria.slowdown
+        return more > allowed and is_short
 
 
 def search(

@@ -1,26 +1,25 @@
 """``cmemrun fit``: the smallest limits a program lives with, found by running it."""
 
 import contextlib
-import json
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from cmemrun.analysis.search import Criteria, Fit, Outcome, Trial, search
 from cmemrun.commands.console import log_everything, say, show, write_all
+from cmemrun.commands.inputs import read_fit
 from cmemrun.commands.options.fit import FitOptions
 from cmemrun.commands.output import open_output
+from cmemrun.commands.silence import silenced
 from cmemrun.commands.tables import rendered, table
 from cmemrun.errors import BadInput
 from cmemrun.launcher import original_environment
 from cmemrun.model import Limits, Run
-from cmemrun.report.document import named_from
+from cmemrun.report import fit_document
 from cmemrun.report.text import command_line, unicode_text
 from cmemrun.report.words import duration
 from cmemrun.runner import Settings, measure
@@ -29,8 +28,6 @@ from cmemrun.signals import Foreground
 from cmemrun.units import format_duration, format_size
 
 __all__ = ["fit"]
-
-SCHEMA = 1
 
 # A run that thrashes may take for ever: it has this many times as long as one without a
 # limit, and at least so long.
@@ -50,19 +47,27 @@ def fit(command: list[str], options: FitOptions) -> int:
     nothing. Success is exit status 0 without any OOM kill, or what --check says.
     Ctrl-C ends the search with what is known.
 
+    With --squeeze it is run once and never killed: memory is taken from it as long
+    as it does not wait for any (cgroup v2 with PSI only).
+
     \b
     Examples:
       cmemrun fit -- ./myapp --once
       cmemrun fit --check 'test -s out.csv' --json fit.json -- ./convert in.csv out.csv
+      cmemrun fit --squeeze --max-time 5m -- ./server
       cmemrun fit --max-time 10m --resume fit.json --json fit.json -- ./myapp
     """
     if options.debug:
         log_everything()
     if not command:
         raise BadInput("there is no program to run", hint="cmemrun fit [OPTIONS] [--] PROGRAM …")
+    if options.squeeze:
+        from cmemrun.commands.squeezing import squeeze
+
+        return squeeze(command, options)
     document = None if options.json is None else open_output("--json", options.json)
     known = _known(options.resume, command)
-    with _silenced() as terminal, Foreground() as waiter:
+    with silenced() as terminal, Foreground() as waiter:
         prober = _Prober(command, options, waiter, known)
 
         def tell(found: Fit) -> None:
@@ -77,8 +82,10 @@ def fit(command: list[str], options: FitOptions) -> int:
             on_progress=tell,
         )
     if document:
-        told = _document(command, found, prober.warnings)
-        document.write(json.dumps(told, indent=1, allow_nan=False) + "\n")
+        saved = fit_document.SavedFit(
+            tuple(command), found, options.slowdown, tuple(prober.warnings)
+        )
+        document.write(fit_document.render(saved))
     if not options.quiet:
         show(_report(command, found, prober.warnings))
     if found.unlimited.outcome is not Outcome.OK:
@@ -146,6 +153,7 @@ class _Prober:
             wall_seconds=run.wall_seconds,
             stall_seconds=run.pressure.some_seconds if run.pressure else None,
             peak_bytes=run.peak_bytes,
+            refault_bytes=_refaults(run),
             kept_bytes=sum(part or 0 for part in parts) if peak.anon_bytes is not None else None,
         )
 
@@ -183,6 +191,12 @@ class _Prober:
             )
 
 
+def _refaults(run: Run) -> int | None:
+    told = (run.paging.workingset_refault_anon, run.paging.workingset_refault_file)
+    pages = [count for count in told if count is not None]
+    return sum(pages) * run.environment.page_bytes if pages else None
+
+
 def _check(command: Sequence[str]) -> bool:
     try:
         done = subprocess.run(
@@ -204,23 +218,6 @@ def _bytes_read() -> tuple[int, int] | None:
     return None
 
 
-@contextlib.contextmanager
-def _silenced() -> Iterator[int]:
-    """Have what the program says go nowhere; a descriptor for what we say meanwhile."""
-    sys.stdout.flush()
-    kept = [os.dup(fd) for fd in (0, 1, 2)]
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    try:
-        for fd in (0, 1, 2):
-            os.dup2(nowhere, fd)
-        yield kept[2]
-    finally:
-        for fd, before in enumerate(kept):
-            os.dup2(before, fd)
-            os.close(before)
-        os.close(nowhere)
-
-
 def _progress(found: Fit) -> str:
     trial = found.trials[-1]
     limit = "no limit" if trial.limit_bytes is None else format_size(trial.limit_bytes)
@@ -232,45 +229,20 @@ def _progress(found: Fit) -> str:
     )
 
 
-def _document(command: Sequence[str], found: Fit, warnings: Sequence[str]) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "command": [unicode_text(word) for word in command],
-        "cliff_bytes": found.cliff_bytes,
-        "knee_bytes": found.knee_bytes,
-        "low_bytes": found.low_bytes,
-        "is_complete": found.is_complete,
-        "unlimited": _of(found.unlimited),
-        "runs": [_of(trial) for trial in found.trials],
-        "warnings": list(warnings),
-    }
-
-
-def _of(trial: Trial) -> dict[str, Any]:
-    return trial._asdict() | {"outcome": trial.outcome.value}
-
-
 def _known(path: str | None, command: Sequence[str]) -> dict[int | None, list[Trial]]:
     """The trials of an earlier search for the same program, by their limits."""
+    found: dict[int | None, list[Trial]] = {}
     if path is None:
-        return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            read = json.load(file)
-        if read["command"] != [unicode_text(word) for word in command]:
-            raise BadInput(f"--resume: {path!r} is of another program")
-        found: dict[int | None, list[Trial]] = {}
-        for one in read["runs"]:
-            trial: Trial = named_from(Trial, one)
-            found.setdefault(trial.limit_bytes, []).append(trial)
         return found
-    except FileNotFoundError:
+    if not os.path.exists(path):
         say(f"--resume: there is no {path!r} yet, so the search starts anew")
-        return {}
-    except OSError as error:
-        raise BadInput(f"--resume: cannot read {path!r}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadInput(f"--resume: {path!r} is no result of cmemrun fit") from error
+        return found
+    earlier = read_fit(path)
+    if earlier.command != tuple(unicode_text(word) for word in command):
+        raise BadInput(f"--resume: {path!r} is of another program")
+    for trial in earlier.fit.trials:
+        found.setdefault(trial.limit_bytes, []).append(trial)
+    return found
 
 
 def _report(command: Sequence[str], found: Fit, warnings: Sequence[str]) -> str:

@@ -1,22 +1,25 @@
-"""``cmemrun plot``: saved runs over time, as a picture or a page for a browser."""
+"""``cmemrun plot``: saved runs over time, or a search, as a picture or a page for a browser."""
 
 import logging
 import os
+from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Optional
 
 import typer
 
-from cmemrun.commands.inputs import read_run
+from cmemrun.commands.inputs import read_saved
 from cmemrun.commands.output import open_output
 from cmemrun.errors import BadInput
-from cmemrun.report import figure, page
+from cmemrun.model import Measurement
+from cmemrun.report import curve, curve_page, figure, page, sheet
+from cmemrun.report.fit_document import SavedFit
 
 __all__ = ["plot"]
 
-_NAMES = (*figure.FORMATS, "html")
+_NAMES = (*sheet.FORMATS, "html")
 Format = Enum("Format", [(name.upper(), name) for name in _NAMES])  # type: ignore[misc]
-Theme = Enum("Theme", [(name.upper(), name) for name in figure.THEMES])  # type: ignore[misc]
+Theme = Enum("Theme", [(name.upper(), name) for name in sheet.THEMES])  # type: ignore[misc]
 
 
 def plot(
@@ -24,7 +27,8 @@ def plot(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="What --json or --record has written; several runs are laid over each other.",
+            help="What --json or --record has written; several runs are laid over each other,"
+            " a search of fit's is drawn alone.",
             show_default=False,
         ),
     ],
@@ -52,24 +56,50 @@ def plot(
         typer.Option("--processes", help="A line for each of the largest processes of one run."),
     ] = False,
 ) -> int:
-    """Draw saved runs over time, or make a page about them.
+    """Draw saved runs over time, or the times of a search by limit, or make a page of them.
 
     \b
     Examples:
       cmemrun --json run.json -- make -j2
       cmemrun plot run.json -o peak.svg
       cmemrun plot before.json after.json -o both.html
+      cmemrun fit --json fit.json -- ./myapp
+      cmemrun plot fit.json -o fit.svg
     """
     name = wanted.value if wanted else _format_of(output)
     written = open_output("--output", output)
-    runs = [read_run(path) for path in paths]
+    read = [read_saved(path) for path in paths]
+    found = _search_of(read)
+    saved = [one for one in read if not isinstance(one, SavedFit)]
+    runs = [run for measurements in saved for one in measurements for run in one.runs]
     # It tells of its caches, which are nobody's concern.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    if name == "html":
+    if found is not None and processes:
+        raise BadInput("a search has no processes to draw", hint="leave --processes out")
+    if found is not None and name == "html":
+        written.write(curve_page.render(found))
+    elif found is not None:
+        written.write(curve.render(found, name, theme=theme.value))
+    elif name == "html":
         written.write(page.render(runs, processes=processes))
     else:
         written.write(figure.render(runs, name, theme=theme.value, processes=processes))
     return 0
+
+
+def _search_of(read: Sequence[list[Measurement] | SavedFit]) -> SavedFit | None:
+    """The one search that is to be drawn, if it is not runs."""
+    found = [one for one in read if isinstance(one, SavedFit)]
+    if found and len(found) < len(read):
+        raise BadInput(
+            "a search and a run do not fit into one picture", hint="plot each for itself"
+        )
+    if len(found) > 1:
+        raise BadInput(
+            f"the curves of {len(found)} searches do not fit into one picture",
+            hint="plot each for itself",
+        )
+    return found[0] if found else None
 
 
 def _format_of(path: str) -> str:

@@ -21,12 +21,12 @@ class Font:
     ) -> str:
         """A text with its end, its beginning shortened until both fit into a width in points."""
         text, end = self._shown(text), self._shown(end)
-        if self._width(text + end, size, weight) <= width:
+        if self.width(text + end, size, weight) <= width:
             return text + end
         fits = bisect_right(
             range(len(text)),
             width,
-            key=lambda count: self._width(f"{text[:count]}…{end}", size, weight),
+            key=lambda count: self.width(f"{text[:count]}…{end}", size, weight),
         )
         return f"{text[: max(0, fits - 1)]}…{end}"
 
@@ -39,7 +39,8 @@ class Font:
             for char in text
         )
 
-    def _width(self, text: str, size: float, weight: str) -> float:
+    def width(self, text: str, size: float, weight: str = "normal") -> float:
+        """How wide a text is, in points."""
         from matplotlib.font_manager import FontProperties
         from matplotlib.textpath import text_to_path
 

@@ -46,7 +46,7 @@ class MadeUp:
 
 @given(
     need=st.floats(1, 5000),
-    over=st.floats(1, 4),
+    over=st.floats(1, 200),
     kept=st.one_of(st.none(), st.floats(0.2, 1.3)),
 )
 def test_the_cliff_is_found(need: float, over: float, kept: float | None) -> None:
@@ -84,6 +84,18 @@ def test_the_knee_lies_above(stalls: bool) -> None:
     assert found.is_complete and found.cliff_bytes and found.knee_bytes
     assert 20 <= found.cliff_bytes / MIB <= 28
     assert 200 <= found.knee_bytes / MIB <= 215
+
+
+def test_what_is_read_again_is_a_knee_without_any_stall() -> None:
+    class Rereading(MadeUp):
+        def __call__(self, limit_bytes: int | None) -> Trial:
+            trial = super().__call__(limit_bytes)
+            again = 0 if trial.wall_seconds < 1.5 else 500 * MIB
+            return trial._replace(stall_seconds=0.0, refault_bytes=again)
+
+    found = search(Rereading(6, peak=300, kept=4, fast_from=200))
+    assert found.is_complete and found.knee_bytes is not None
+    assert 200 <= found.knee_bytes / MIB <= 214
 
 
 def test_a_busy_machine_is_no_knee() -> None:

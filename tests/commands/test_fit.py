@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from cmemrun.analysis.search import Fit, Outcome, Trial
+from cmemrun.report.fit_document import SavedFit, render
 from tests.conftest import CMEMRUN
 from tests.kernels.conftest import LOADS
 
@@ -68,16 +70,19 @@ def test_ctrl_c_ends_it_with_what_is_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "damage", "words"),
     [
-        (["true"], ["no result of cmemrun fit"]),
-        (["false"], ["another program"]),
+        (["true"], {"cliff_bytes": "big"}, ["no result of cmemrun fit"]),
+        (["false"], {}, ["another program"]),
     ],
 )
-def test_a_result_of_something_else(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+def test_a_result_of_something_else(
+    arguments: list[str], damage: dict[str, Any], words: list[str], tmp_path: Path
+) -> None:
     path = tmp_path / "fit.json"
-    run = {"limit_bytes": None, "outcome": "ok", "wall_seconds": 1.0, "stall_seconds": None}
-    path.write_text(json.dumps({"command": ["true"], "runs": [run | {"peak_bytes": "big"}]}))
+    unlimited = Trial(None, Outcome.OK, 1.0, None, MIB)
+    saved = SavedFit(("true",), Fit(unlimited, (unlimited,), None, None, 0, False))
+    path.write_text(json.dumps(json.loads(render(saved)) | damage))
     done = subprocess.run(
         [CMEMRUN, "fit", "--resume", str(path), "--", *arguments],
         capture_output=True,

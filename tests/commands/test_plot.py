@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from cmemrun.commands import main
-from cmemrun.report import document, record
+from cmemrun.report import document, fit_document, record
 from tests.conftest import CMEMRUN
+from tests.report.test_curve import USUAL
 from tests.report.test_report import RUN
 
 STARTS = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
@@ -87,6 +88,44 @@ def test_refusals_leave_nothing(
     told = capfd.readouterr().err
     assert expected in told and told.count("\n") == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_search(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "fit.json").write_text(fit_document.render(USUAL))
+    out = tmp_path / f"fit.{name}"
+    assert main(["plot", str(tmp_path / "fit.json"), "-o", str(out)]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert out.read_bytes().startswith(STARTS[name])
+
+
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [
+        (("plot", "fit.json", "run.json", "-o", "a.svg"), "a search and a run do not fit"),
+        (("plot", "fit.json", "fit.json", "-o", "a.svg"), "the curves of 2 searches do not fit"),
+        (("plot", "fit.json", "--processes", "-o", "a.svg"), "a search has no processes"),
+        (("plot", "bad.json", "-o", "a.svg"), "'bad.json': it is no result of cmemrun fit"),
+        (("report", "fit.json"), "'fit.json' is no run but a search"),
+        (("recommend", "fit.json"), "'fit.json' is no run but a search"),
+        (("fit", "--resume", "run.json", "true"), "'run.json' is a run, and no result"),
+    ],
+)
+def test_a_search_where_it_does_not_belong(
+    verb: tuple[str, ...],
+    expected: str,
+    saved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fit.json").write_text(fit_document.render(USUAL))
+    Path("bad.json").write_text('{"schema": 1, "runs": []}')
+    assert main([*verb]) == 125
+    told = capfd.readouterr().err
+    assert expected in told and told.count("\n") == 1
+    assert not Path("a.svg").exists()
 
 
 def python(script: str, directory: Path) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,8 @@ chain                       each process makes the next and ends
 crowd PROCESSES             processes that make short-lived ones without end
 reread MIB TIMES PATH       a file read again and again, its cache dropped first
                             where the number of times is not negative
+warm HOT COLD SECONDS PATH  a file written and read once, and then over and over its
+                            beginning of HOT MiB, so that the rest is never missed
 maps MIB [SECONDS]          an eBPF array, and a smaller one with values for each CPU
 nested MIB                  a group of its own inside ours, with a child in it
 """
@@ -144,6 +146,25 @@ def reread(mib, times, path):
         os.lseek(fd, 0, os.SEEK_SET)
         while os.readv(fd, [piece]):
             pass
+
+
+def warm(hot, cold, seconds, path):
+    hot = int(hot) * MIB
+    with open(path, "wb") as file:
+        for _ in range(hot // MIB + int(cold)):
+            file.write(b"x" * MIB)
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    deadline, piece = time.monotonic() + float(seconds), bytearray(65536)
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(piece):
+            pass
+        while time.monotonic() < deadline:
+            file.seek(0)
+            while file.tell() < hot:
+                file.readinto(piece)
+            time.sleep(0.02)
 
 
 def maps(mib, seconds=HOLD):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_fit import fit
+from tests.conftest import CMEMRUN, hierarchy_of_memory
 from tests.kernels.conftest import LOADS, in_guest
 
 MIB = 2**20
@@ -46,3 +47,26 @@ if IS_LONG or not in_guest():  # a dozen runs that read a file take a guest minu
         assert found["warnings"] == []
         # What somebody read before is charged to that one.
         assert [one for one in warm["warnings"] if "cold cache" in one]
+
+
+def test_what_runs_on_is_squeezed_until_it_would_miss_something(tmp_path: Path, disk: str) -> None:
+    path = f"{disk}/cmemrun-warm-{os.getpid()}"
+    load = [*LOAD, "warm", "16", "48", "20", path]
+    if hierarchy_of_memory()[0].version == 1 or not os.path.exists("/proc/pressure/memory"):
+        refused = subprocess.run(
+            [CMEMRUN, "fit", "--squeeze", "--", *load], capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 125
+        assert "only a group of cgroup v2" in refused.stderr
+        assert not os.path.exists(path)
+        return
+    try:
+        found = fit(tmp_path, "--squeeze", "--", *load)
+    finally:
+        os.unlink(path)
+    assert found["highest_bytes"] >= 64 * MIB
+    # The hot part and the interpreter, and not the cold one.
+    assert 16 * MIB <= found["held_bytes"] <= 44 * MIB
+    asked = [step["asked_bytes"] for step in found["steps"]]
+    assert asked[0] == 0 and any(asked)
+    assert "held" in found["stderr"] and found["by"] in found["stderr"]

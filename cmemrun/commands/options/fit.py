@@ -49,7 +49,7 @@ class FitOptions(NamedTuple):
         float | None,
         Option(
             ("--max-time",),
-            "Begin no run after this time.",
+            "Begin no run after this time; with --squeeze, end it.",
             "Search",
             metavar="DURATION",
             parse=values.interval,
@@ -72,6 +72,15 @@ class FitOptions(NamedTuple):
             "Take the runs of an earlier --json for known.",
             "Search",
             metavar="FILE",
+        ),
+    ]
+    squeeze: Annotated[
+        bool,
+        Option(
+            ("--squeeze",),
+            "Run it once and take what it does not miss, for one that runs on (v2).",
+            "Search",
+            default=False,
         ),
     ]
     json: JsonFile
