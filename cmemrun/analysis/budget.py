@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from cmemrun.analysis.metrics import METRICS, Metric, find_metric
 from cmemrun.errors import BadInput
-from cmemrun.model import Assertion, Budget, Run
+from cmemrun.model import Assertion, Budget, Measurement, Run
 
-__all__ = ["judge", "parse_assertion", "worst"]
+__all__ = ["budgets_of", "judge", "parse_assertion", "worst"]
 
 _EXAMPLES = "anon<=150Mi, stall<=500ms or oom_kill=0"
 
@@ -39,6 +39,11 @@ def _judge(run: Run, metric: Metric, allowed: float) -> Budget:
         certainty=metric.certainty(run),
         proven=at_most is not None and at_most <= allowed,
     )
+
+
+def budgets_of(measurement: Measurement) -> tuple[Budget, ...]:
+    """All that is to be said of a measurement: its worst run decides."""
+    return (*worst(measurement.runs), *measurement.growth)
 
 
 def worst(runs: Iterable[Run]) -> tuple[Budget, ...]:

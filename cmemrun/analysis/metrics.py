@@ -28,7 +28,7 @@ class Kind(Enum):
             raise BadInput(f"{text!r} is no count", hint="write 0, or 12")
         return int(text)
 
-    def format(self, value: float) -> str:
+    def tell(self, value: float) -> str:
         """The value for people to read, with its sign."""
         sign, size = "-" if value < 0 else "", abs(value)
         if self is Kind.BYTES:

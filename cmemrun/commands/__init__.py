@@ -16,7 +16,7 @@ from cmemrun.errors import CmemrunError
 
 __all__ = ["VERBS", "main"]
 
-VERBS = ("run", "attach", "doctor", "fit", "plot", "recommend", "report")
+VERBS = ("run", "attach", "check", "compare", "doctor", "fit", "plot", "recommend", "report")
 """Each a function in the module of its name."""
 
 

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import typer
@@ -12,12 +12,13 @@ from typer.exceptions import TyperException
 
 from cmemrun import __version__
 from cmemrun.commands import VERBS
-from cmemrun.commands.arguments import is_choice, kind_of
+from cmemrun.commands.arguments import explained, is_choice, kind_of
 from cmemrun.commands.console import say
 from cmemrun.commands.options.attach import AttachOptions
+from cmemrun.commands.options.check import CheckOptions
 from cmemrun.commands.options.fit import FitOptions
 from cmemrun.commands.options.run import RunOptions
-from cmemrun.errors import BadInput, CmemrunError
+from cmemrun.errors import CmemrunError
 
 __all__ = ["carry_out"]
 
@@ -45,13 +46,23 @@ app = typer.Typer(
 def carry_out(arguments: Sequence[str]) -> int:
     """Carry out a command line and return the exit status."""
     try:
-        status = app(args=list(arguments), prog_name="cmemrun", standalone_mode=False)
+        status = _built()(args=list(arguments), prog_name="cmemrun", standalone_mode=False)
     except TyperException as error:
         say(_in_one_line(error), hint=_program_of_that_name(arguments))
         return CmemrunError.exit_status
     except typer.Abort:
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _built() -> Any:
+    """The command line, with options that take several words, which typer has no way to say."""
+    built: Any = typer.main.get_command(app)
+    for verb, (fields, *_) in _DECLARED.items():
+        for option in built.commands[verb].params:
+            if option.name in fields.__annotations__:
+                option.nargs = kind_of(fields.__annotations__[option.name])[1].words
+    return built
 
 
 def _in_one_line(error: TyperException) -> str:
@@ -70,18 +81,6 @@ def _program_of_that_name(arguments: Sequence[str]) -> str:
     if arguments and not arguments[0].startswith("-") and shutil.which(arguments[0]):
         return f"to run the program {arguments[0]!r}: cmemrun -- {arguments[0]}"
     return "see cmemrun --help"
-
-
-def _explained(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser whose refusals reach the user with the option's name."""
-
-    def parse_option(text: str) -> Any:
-        try:
-            return parse(text)
-        except BadInput as error:
-            raise typer.BadParameter(f"{error.message}; {error.hint}") from error
-
-    return parse_option
 
 
 def _show_version(wanted: bool) -> None:
@@ -103,7 +102,7 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
         help=option.help,
         rich_help_panel=option.panel,
         metavar=option.metavar,
-        parser=_explained(option.parse) if text else None,
+        parser=explained(option.parse) if text else None,
         show_default=option.default is not None,
     )
     return inspect.Parameter(
@@ -143,6 +142,14 @@ _PROGRAM = inspect.Parameter(
         show_default=False,
     ),
 )
+_NAMES = inspect.Parameter(
+    "names",
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    annotation=Optional[list[str]],  # noqa: UP045 (typer wants a type)
+    default=typer.Argument(
+        None, metavar="[NAME]...", help="The commands to run; all without one.", show_default=False
+    ),
+)
 _VERSION = inspect.Parameter(
     "version",
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -162,6 +169,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 _DECLARED: dict[str, tuple[Any, ...]] = {
     "run": (RunOptions, _PROGRAM, _VERSION),
     "attach": (AttachOptions,),
+    "check": (CheckOptions, _NAMES),
     "fit": (FitOptions, _PROGRAM),
 }
 

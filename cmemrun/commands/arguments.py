@@ -7,13 +7,13 @@ mistake included, goes through typer, which is built from the same declaration
 (``application``) and has the only say in what is wrong with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, get_args
 
 from cmemrun.errors import BadInput
 
-__all__ = ["Option", "is_choice", "kind_of", "read_plainly"]
+__all__ = ["Option", "explained", "is_choice", "kind_of", "options_from", "read_plainly"]
 
 
 class Option(NamedTuple):
@@ -34,6 +34,21 @@ class Option(NamedTuple):
     """What switches it off, for a switch."""
     repeated: bool = False
     """It may be given more than once, and what is had is a tuple of all values."""
+    words: int = 1
+    """That follow it; of several ``parse`` makes nothing."""
+
+
+def explained(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser for typer, whose refusals reach the user with the option's name."""
+    import typer
+
+    def parse_option(text: str) -> Any:
+        try:
+            return parse(text)
+        except BadInput as error:
+            raise typer.BadParameter(f"{error.message}; {error.hint}") from error
+
+    return parse_option
 
 
 def kind_of(annotation: Any) -> tuple[Any, Option]:
@@ -54,7 +69,12 @@ def read_plainly(fields: dict[str, Any], arguments: Sequence[str]) -> tuple[Any,
     ``fields`` are the annotations of the options, in order.
     """
     known = {name: kind_of(annotation) for name, annotation in fields.items()}
-    named = {flag: name for name, (_, option) in known.items() for flag in option.flags}
+    named = {
+        flag: name
+        for name, (_, option) in known.items()
+        if option.words == 1
+        for flag in option.flags
+    }
     switches = {name for name, (kind, _) in known.items() if kind is bool}
     negatives = {
         option.negative: name for name, (_, option) in known.items() if option.negative is not None
@@ -89,6 +109,46 @@ def read_plainly(fields: dict[str, Any], arguments: Sequence[str]) -> tuple[Any,
     except (BadInput, ValueError):
         return None
     return (*values, rest)
+
+
+def options_from(fields: dict[str, Any], given: Mapping[str, object]) -> dict[str, Any]:
+    """The value of every field, from some options by their long names without dashes.
+
+    Values are texts, as on the command line, ``True`` and ``False`` for switches, and
+    lists for what may be repeated. Raises ``BadInput`` with the name that is wrong.
+    """
+    known = {name: kind_of(annotation) for name, annotation in fields.items()}
+    named = {flag: name for name, (_, option) in known.items() for flag in option.flags}
+    found = {
+        name: () if option.repeated else _value(kind, option, option.default)
+        for name, (kind, option) in known.items()
+    }
+    for word, value in given.items():
+        name = named.get(f"--{word.replace('_', '-')}")
+        if name is None or known[name][1].words > 1:
+            raise BadInput(f"{word}: there is no such option")
+        try:
+            found[name] = _given(*known[name], value)
+        except BadInput as error:
+            raise BadInput(f"{word}: {error.message}", hint=error.hint) from error
+    return found
+
+
+def _given(kind: Any, option: Option, value: object) -> Any:
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise BadInput(f"{value!r} is neither true nor false")
+        return value
+    texts = value if isinstance(value, list) and option.repeated else [value]
+    if any(isinstance(text, bool) or not isinstance(text, str | int) for text in texts):
+        raise BadInput(f"{value!r} is no text", hint="write it as on the command line, in quotes")
+    try:
+        if option.repeated:
+            return _value(kind, option, [str(text) for text in texts])
+        return _value(kind, option, str(texts[0]))
+    except ValueError as error:
+        choices = ", ".join(one.value for one in kind)
+        raise BadInput(f"{value!r} is none of {choices}") from error
 
 
 def _value(kind: Any, option: Option, given: Any) -> Any:

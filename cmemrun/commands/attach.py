@@ -4,10 +4,11 @@ from cmemrun.backends.attached import Attached
 from cmemrun.backends.places import find, group_of_container, group_of_process
 from cmemrun.commands.console import log_everything
 from cmemrun.commands.options.attach import AttachOptions
-from cmemrun.commands.publication import open_publication
+from cmemrun.commands.publication import open_publication, sampling_of
 from cmemrun.errors import BadInput
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, detect
 from cmemrun.kernel.process import describe
+from cmemrun.report.measurements import of_run
 from cmemrun.signals import Foreground
 from cmemrun.watcher import watch
 
@@ -36,14 +37,14 @@ def attach(options: AttachOptions) -> int:
             run = watch(
                 source,
                 hierarchy,
-                publication.sampling,
+                sampling_of(options, publication),
                 waiter,
                 seconds=options.seconds,
                 pid=options.pid,
                 command=describe(options.pid).command if options.pid is not None else (),
                 observers=publication.observers,
             )
-        return publication.publish(run)
+        return publication.publish([of_run(run)])
 
 
 def _group(hierarchy: Hierarchy, options: AttachOptions) -> tuple[Mount, str]:

@@ -15,8 +15,12 @@ __all__ = [
     "reserve_standard_streams",
     "say",
     "show",
+    "width",
     "write_all",
 ]
+
+# Of a log, or a file.
+_WIDTH = 110
 
 
 closed_at_start: set[int] = set()
@@ -59,6 +63,11 @@ def write_all(fd: int, data: str | bytes) -> None:
 def colour(fd: int = 2) -> bool:
     """Whether a standard stream is for eyes that want colour (https://no-color.org)."""
     return os.isatty(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width(fd: int = 2) -> int:
+    """How wide what is written to a standard stream may be, where that cannot be scrolled."""
+    return os.get_terminal_size(fd).columns if os.isatty(fd) else _WIDTH
 
 
 def log_everything() -> None:

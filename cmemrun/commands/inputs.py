@@ -1,4 +1,4 @@
-"""Runs that were saved, read for the verbs that need no cgroup. They may be a stranger's."""
+"""Runs and searches that were saved, read again. They may be a stranger's."""
 
 import contextlib
 import sys
@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from cmemrun.errors import BadInput
-from cmemrun.model import Run
-from cmemrun.report import document, record
+from cmemrun.model import Measurement, Run
+from cmemrun.report import document, fit_document, measurements, record
+from cmemrun.report.fit_document import SavedFit
 
-__all__ = ["read_run"]
+__all__ = [
+    "parse_measurements",
+    "read_fit",
+    "read_measurements",
+    "read_run",
+    "read_runs",
+    "read_saved",
+]
 
 # A document has two thousand samples and some processes; a line of a record is
 # one of them. What is larger by far is none of ours, and would take our memory.
@@ -18,28 +26,78 @@ _LONGEST_LINE_BYTES = 16 * 2**20
 
 
 def read_run(path: str) -> Run:
-    """What ``--json`` or ``--record`` has written to ``path``; ``-`` is standard input.
+    """What ``--json`` or ``--record`` has written of one run; else as ``read_runs``."""
+    runs = read_runs(path)
+    if len(runs) > 1:
+        raise BadInput(
+            f"{path!r} has {len(runs)} runs, and one is wanted",
+            hint="cmemrun report and cmemrun compare take several",
+        )
+    return runs[0]
 
-    Raises ``BadInput``, with the path, where it cannot be read or is neither.
+
+def read_runs(path: str) -> list[Run]:
+    """All runs in a file, as ``read_measurements`` reads it."""
+    return [run for one in read_measurements(path) for run in one.runs]
+
+
+def read_measurements(path: str) -> list[Measurement]:
+    """What ``--json`` or ``--record`` has written of one command or several.
+
+    Raises ``BadInput``, with the path, where it cannot be read or is nothing of ours.
     """
+    return _measurements(path, read_saved(path))
+
+
+def parse_measurements(source: str, text: bytes) -> list[Measurement]:
+    """The same of a text that was read already; ``source`` is what to call it."""
+    return _measurements(source, _parse(source, text))
+
+
+def read_fit(path: str) -> SavedFit:
+    """What the ``--json`` of ``fit`` has written, likewise."""
+    saved = read_saved(path)
+    if not isinstance(saved, SavedFit):
+        raise BadInput(f"{path!r} is a run, and no result of cmemrun fit")
+    return saved
+
+
+def read_saved(path: str) -> list[Measurement] | SavedFit:
+    """Whatever of these is in ``path``; ``-`` is standard input."""
     try:
         with _opened(path) as file:
             start = file.readline(_LONGEST_LINE_BYTES)
             if record.is_record(start):
-                return record.read(_lines(start, file))
+                run = record.read(_lines(start, file))
+                return [measurements.of_run(run)]
             text = start + file.read(_MOST_BYTES)
     except OSError as error:
         raise BadInput(f"cannot read {path!r}: {error.strerror}") from error
     except BadInput as error:
         raise _of(path, error) from error
+    return _parse(path, text)
+
+
+def _parse(source: str, text: bytes) -> list[Measurement] | SavedFit:
     try:
         if len(text) > _MOST_BYTES:
             raise BadInput("it is larger than any document of cmemrun's")
-        return document.parse(text.decode())
+        read = document.load(text.decode())
+        if fit_document.is_fit(read):
+            return fit_document.fit_from(read)
+        return measurements.measurements_from(read)
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path!r} is no text") from error
+        raise BadInput(f"{source!r} is no text") from error
     except BadInput as error:
-        raise _of(path, error) from error
+        raise _of(source, error) from error
+
+
+def _measurements(source: str, saved: list[Measurement] | SavedFit) -> list[Measurement]:
+    if isinstance(saved, SavedFit):
+        raise BadInput(
+            f"{source!r} is no run but a search of cmemrun fit's", hint="cmemrun plot draws it"
+        )
+    return saved
 
 
 def _of(path: str, error: BadInput) -> BadInput:

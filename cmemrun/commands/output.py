@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from cmemrun.commands.console import closed_at_start, write_all
 from cmemrun.errors import BadInput, OutputError
 
-__all__ = ["Output", "Stream", "identity_of", "open_output", "open_stream"]
+__all__ = ["Output", "Stream", "identity_of", "open_appended", "open_output", "open_stream"]
 
 _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/([0-9]{1,9})")
 _STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -70,6 +70,12 @@ def open_output(option: str, path: str) -> Output:
         return _InPlace(option, target)
 
 
+def open_appended(option: str, path: str) -> Output:
+    """Try a path to whose end something is to be written, once; ``OutputError`` likewise."""
+    stream = open_stream(option, path)
+    return _Appended(option, path, stream)
+
+
 class Stream(NamedTuple):
     """A descriptor to write to while a run goes on, and the file that was made for it."""
 
@@ -109,6 +115,19 @@ class _Descriptor:
     def write(self, data: str | bytes) -> None:
         with _explained(self._option, self._path):
             write_all(self.fd, data)
+
+
+class _Appended:
+    """A file that others write to as well, or a stream."""
+
+    def __init__(self, option: str, path: str, stream: "Stream") -> None:
+        self._option, self._path, self._fd = option, path, stream.fd
+        # What is added takes nothing away from what another has written.
+        self.identity: tuple[object, ...] | None = None
+
+    def write(self, data: str | bytes) -> None:
+        with _explained(self._option, self._path):
+            write_all(self._fd, data)
 
 
 class _InPlace:

@@ -1,14 +1,14 @@
 """What becomes of a Run: the outputs that were asked for, tried before the start, written after."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from cmemrun.commands.console import colour, say, show
+from cmemrun.commands.console import colour, say, show, width
 from cmemrun.errors import BadInput, CmemrunError
 from cmemrun.identity import User, acting_as
-from cmemrun.model import Run
+from cmemrun.model import Measurement
 from cmemrun.runner import Observer
 from cmemrun.sampler import Probe, Sampling
 from cmemrun.signals import Foreground
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from cmemrun.commands.output import Output
     from cmemrun.commands.recorder import Recorder
 
-__all__ = ["Publication", "open_publication"]
+__all__ = ["Publication", "open_publication", "sampling_of"]
 
 
-class Wanted(Protocol):
-    """The options of a verb that tell what is looked at, and where a run goes."""
+class Looked(Protocol):
+    """The options of a verb that tell what is looked at."""
 
     @property
     def refresh(self) -> float: ...
@@ -33,12 +33,18 @@ class Wanted(Protocol):
     @property
     def smaps(self) -> bool: ...
 
+
+class Wanted(Protocol):
+    """Those that tell where a run goes."""
+
     @property
     def json(self) -> str | None: ...
     @property
     def output(self) -> str | None: ...
     @property
     def record(self) -> str | None: ...
+    @property
+    def exports(self) -> tuple[tuple[str, str], ...]: ...
     @property
     def live(self) -> bool: ...
     @property
@@ -56,26 +62,16 @@ class Publication:
         document: "Output | None",
         report: "Output | None",
         recorder: "Recorder | None",
+        exports: "Sequence[tuple[str, Output]]" = (),
     ) -> None:
         self._wanted = wanted
         self._document = document
         self._report = report
+        self._exports = exports
         self._recorder = recorder
         self.live = _live() if wanted.live else None
         shares: list[Observer | None] = [recorder, self.live]
         self.observers = [observer for observer in shares if observer]
-
-    @property
-    def sampling(self) -> Sampling:
-        """What is to be looked at, for us and our observers."""
-        wanted = self._wanted
-        return Sampling(
-            refresh_seconds=wanted.refresh,
-            probe=wanted.probe,
-            track_processes=wanted.processes or self.live is not None,
-            keep_processes=wanted.processes,
-            mappings=wanted.smaps,
-        )
 
     @property
     def has_document(self) -> bool:
@@ -93,15 +89,14 @@ class Publication:
         with contextlib.closing(self.live):
             yield
 
-    def publish(self, run: Run) -> int:
-        """Write it all, the document first, and return the exit status.
+    def publish(self, measurements: Sequence[Measurement]) -> int:
+        """Write it all, the document first, and return the exit status of the first that failed.
 
         One output that fails takes no other with it.
         """
-        from cmemrun.report import terminal
-
-        status = run.exit.status or 0
-        for write in self._writes(run):
+        runs = [run for one in measurements for run in one.runs]
+        status = next((run.exit.status for run in runs if run.exit.status), 0)
+        for write in self._writes(measurements):
             try:
                 with acting_as(self._wanted.user):
                     write()
@@ -109,20 +104,52 @@ class Publication:
                 say(error.message, hint=error.hint)
                 status = status or error.exit_status
         if not self._report and not self._wanted.quiet:
-            show(terminal.render(run, colour=colour()))
+            show(_report(measurements, colour=colour()))
         return status
 
-    def _writes(self, run: Run) -> Iterator[Callable[[], None]]:
+    def _writes(self, measurements: Sequence[Measurement]) -> Iterator[Callable[[], None]]:
+        if self._document:
+            yield partial(self._document.write, _as_format(measurements, "json"))
+        if self._recorder:
+            yield partial(self._recorder.end, measurements[0].runs[0])
+        if self._report:
+            yield partial(self._report.write, _report(measurements, colour=False))
+        for name, output in self._exports:
+            yield partial(_write_as, output, measurements, name)
+
+
+def sampling_of(wanted: Looked, publication: Publication | None = None) -> Sampling:
+    """What is to be looked at, for us and for observers."""
+    live = publication is not None and publication.live is not None
+    return Sampling(
+        refresh_seconds=wanted.refresh,
+        probe=wanted.probe,
+        track_processes=wanted.processes or live,
+        keep_processes=wanted.processes,
+        mappings=wanted.smaps,
+    )
+
+
+def _write_as(output: "Output", measurements: Sequence[Measurement], name: str) -> None:
+    output.write(_as_format(measurements, name))
+
+
+def _as_format(measurements: Sequence[Measurement], name: str) -> str:
+    from cmemrun.report import render
+
+    return render(measurements, name)
+
+
+def _report(measurements: Sequence[Measurement], *, colour: bool) -> str:
+    """The report in words: of one run all there is, of several what they have in common."""
+    runs = [run for one in measurements for run in one.runs]
+    if len(runs) == 1:
         from cmemrun.report import terminal
 
-        if self._document:
-            from cmemrun.report.document import render
+        return terminal.render(runs[0], colour=colour)
+    from cmemrun.report import summary
 
-            yield partial(self._document.write, render(run))
-        if self._recorder:
-            yield partial(self._recorder.end, run)
-        if self._report:
-            yield partial(self._report.write, terminal.render(run, colour=False))
+    return summary.render(measurements, colour=colour, width=width())
 
 
 def _live() -> "Live | None":
@@ -134,7 +161,8 @@ def _live() -> "Live | None":
 @contextlib.contextmanager
 def open_publication(wanted: Wanted) -> Iterator[Publication]:
     """Try every output, with the rights of its owner; ``BadInput``, ``OutputError``."""
-    if wanted.json is None and wanted.output is None and wanted.record is None:
+    paths = (wanted.json, wanted.output, wanted.record)
+    if all(path is None for path in paths) and not wanted.exports:
         yield Publication(wanted, None, None, None)
         return
     # Not as that user, who may not be able to read where we are installed.
@@ -153,12 +181,25 @@ def open_publication(wanted: Wanted) -> Iterator[Publication]:
         with acting_as(wanted.user):
             document = None if wanted.json is None else open_output("--json", wanted.json)
             report = None if wanted.output is None else open_output("--output", wanted.output)
+            exports = [(name, _open_export(name, path)) for name, path in wanted.exports]
         _refuse_shared(
             ("--json", wanted.json, document),
             ("--output", wanted.output, report),
             ("--record", wanted.record, recorder),
+            *(
+                (f"--export {name}", path, output)
+                for (name, output), (_, path) in zip(exports, wanted.exports, strict=True)
+            ),
         )
-        yield Publication(wanted, document, report, recorder)
+        yield Publication(wanted, document, report, recorder, exports)
+
+
+def _open_export(name: str, path: str) -> "Output":
+    from cmemrun.commands.output import open_appended, open_output
+    from cmemrun.report import FORMATS
+
+    opened = open_appended if FORMATS[name].is_appended else open_output
+    return opened(f"--export {name}", path)
 
 
 def _refuse_shared(*outputs: "tuple[str, str | None, Output | Recorder | None]") -> None:

@@ -1,19 +1,41 @@
-"""Runs as text: pure functions, the same on any machine."""
+"""Measurements as text: pure functions, the same on any machine."""
 
+from collections.abc import Sequence
 from importlib import import_module
+from typing import NamedTuple
 
-from cmemrun.model import Run
+from cmemrun.model import Measurement
 
-__all__ = ["FORMATS", "render"]
+__all__ = ["FORMATS", "Format", "render"]
+
+
+class Format(NamedTuple):
+    """What measurements can become beside the report in words."""
+
+    module: str
+    """Below this package, with ``render(measurements)``."""
+    is_appended: bool = False
+    """It is added to a file that others write to as well."""
+
 
 FORMATS = {
-    "json": "document",
-    "csv": "series_csv",
+    "json": Format("measurements"),
+    "csv": Format("series_csv"),
+    "markdown": Format("markdown"),
+    "junit": Format("junit"),
+    "github": Format("github"),
+    "github-summary": Format("markdown", is_appended=True),
+    "github-output": Format("github_output", is_appended=True),
+    "gitlab-metrics": Format("gitlab_metrics"),
+    "openmetrics": Format("openmetrics"),
+    "benchmark-action": Format("benchmark_action"),
+    "bencher": Format("bencher"),
 }
-"""What a saved run can become beside the report in words: each a module with ``render``."""
+"""By the name they are asked for."""
 
 
-def render(run: Run, name: str) -> str:
-    """A run in the format of this name."""
-    text: str = import_module(f"cmemrun.report.{FORMATS[name]}").render(run)
+def render(measurements: Sequence[Measurement], name: str) -> str:
+    """Measurements in the format of this name; ``BadInput`` where it cannot hold them."""
+    module = import_module(f"cmemrun.report.{FORMATS[name].module}")
+    text: str = module.render(measurements)
     return text

@@ -2,17 +2,25 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
-from cmemrun.model import Run
+from cmemrun.errors import BadInput
+from cmemrun.model import Measurement
 from cmemrun.report.document import sample_of
 
 __all__ = ["render"]
 
 
-def render(run: Run) -> str:
-    """A line for every sample; empty is what the kernel does not say."""
+def render(measurements: Sequence[Measurement]) -> str:
+    """A line for every sample of one run; empty is what the kernel does not say."""
+    runs = [run for one in measurements for run in one.runs]
+    if len(runs) != 1:
+        raise BadInput(
+            f"csv has the samples of one run, and these are {len(runs)}",
+            hint="give each a file of its own, or take json",
+        )
     rows = []
-    for sample in run.samples:
+    for sample in runs[0].samples:
         row = sample_of(sample._replace(processes=()))
         pressure = row.pop("pressure") or {}
         rows.append(

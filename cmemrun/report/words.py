@@ -8,6 +8,7 @@ from cmemrun.units import format_duration, format_size
 
 __all__ = [
     "SIZES",
+    "allowance",
     "budget",
     "duration",
     "end",
@@ -88,20 +89,29 @@ def peak_source(run: Run) -> str:
 
 def budget(budget: Budget) -> str:
     """Measured, allowed, margin, and how sure."""
-    name = budget.metric
-    kind = METRICS[name].kind if name in METRICS else Kind.COUNT
-    allowed = kind.format(budget.allowed)
+    name, kind = budget.metric, _kind(budget)
+    allowed = kind.tell(budget.allowed)
     if budget.measured is None or budget.margin is None:
         return f"{name} was not measured, and {allowed} is allowed"
     state = "within" if budget.passed else "over"
     told = (
-        f"{name} {kind.format(budget.measured)} is {state} the allowed {allowed},"
-        f" margin {kind.format(budget.margin)}"
+        f"{name} {kind.tell(budget.measured)} is {state} the allowed {allowed},"
+        f" margin {kind.tell(budget.margin)}"
     )
     if budget.certainty == "exact":
         return told
     doubt = ", not proven" if budget.passed and not budget.proven else ""
     return f"{told} ({budget.certainty.replace('-', ' ')}{doubt})"
+
+
+def allowance(budget: Budget) -> str:
+    """What is allowed, as short as a budget can be named."""
+    return f"{budget.metric} <= {_kind(budget).tell(budget.allowed)}"
+
+
+def _kind(budget: Budget) -> Kind:
+    """What it is counted in; a metric of a later version is a count."""
+    return METRICS[budget.metric].kind if budget.metric in METRICS else Kind.COUNT
 
 
 def end(run: Run) -> str | None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmemrun.errors import BadInput
+from cmemrun.model import Measurement
 from cmemrun.report import record, series_csv, terminal
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.report.test_report import RUN, SAMPLE
@@ -125,7 +126,7 @@ def test_csv_has_a_line_for_each_sample(cmemrun: Cmemrun, tmp_path: Path) -> Non
     for name in ("elapsed_seconds", "anon_bytes", "oom_kill", "pressure_some_seconds"):
         assert name in rows[0]
     assert "processes" not in rows[0]
-    assert series_csv.render(RUN._replace(samples=())) == ""
+    assert series_csv.render([Measurement("x", (RUN._replace(samples=()),))]) == ""
 
 
 def test_a_disk_that_is_full_and_a_pipe_that_is_closed(cmemrun: Cmemrun) -> None:

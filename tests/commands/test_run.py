@@ -292,7 +292,7 @@ def test_what_the_programs_own_family_sends_is_not_sent_twice(tmp_path: Path) ->
 def test_a_defect_is_not_taken_for_the_programs_failure() -> None:
     code = (
         "import sys; from cmemrun.commands import main;"
-        "sys.modules['cmemrun.commands.run'].measure = lambda *a, **k: 1 / 0;"
+        "sys.modules['cmemrun.commands.measuring'].measure = lambda *a, **k: 1 / 0;"
         "sys.exit(main(['true']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ from typing import Annotated, NamedTuple
 
 from cmemrun.commands.arguments import Option
 from cmemrun.commands.options import values
+from cmemrun.commands.options.repeats import Exports
 from cmemrun.commands.options.shared import (
     Debug,
     JsonFile,
@@ -69,6 +70,7 @@ class AttachOptions(NamedTuple):
     output: ReportFile
     json: JsonFile
     record: RecordFile
+    exports: Exports
     live: LiveView
     quiet: Quiet
     debug: Debug

@@ -6,6 +6,20 @@ from typing import Annotated, NamedTuple
 from cmemrun import units
 from cmemrun.commands.arguments import Option
 from cmemrun.commands.options import values
+from cmemrun.commands.options.repeats import (
+    Against,
+    Cleanup,
+    Cold,
+    Exports,
+    FailOn,
+    ParameterList,
+    ParameterScan,
+    ParameterStep,
+    Prepare,
+    Runs,
+    SaveBaseline,
+    Warmup,
+)
 from cmemrun.commands.options.shared import (
     Debug,
     JsonFile,
@@ -21,7 +35,7 @@ from cmemrun.commands.options.shared import (
 from cmemrun.identity import User, find_user
 from cmemrun.model import Assertion, Limit
 
-__all__ = ["PROFILES", "Backend", "Linger", "Require", "RunOptions"]
+__all__ = ["PROFILES", "Backend", "Linger", "Require", "RunOptions", "are_repeats_wanted"]
 
 
 class Linger(Enum):
@@ -191,6 +205,15 @@ class RunOptions(NamedTuple):
             negative="--no-oom-group",
         ),
     ]
+    runtime_env: Annotated[
+        bool,
+        Option(
+            ("--runtime-env",),
+            "Tell a Go, JVM, .NET or Node program of the limit, in its own variable.",
+            "Limits and budgets",
+            default=False,
+        ),
+    ]
     max_peak: Annotated[
         int | None,
         Option(
@@ -221,6 +244,26 @@ class RunOptions(NamedTuple):
             default=False,
         ),
     ]
+    budget: Annotated[
+        str | None,
+        Option(
+            ("--budget",),
+            "The budgets that this file has for the command; see cmemrun check.",
+            "Limits and budgets",
+            metavar="FILE",
+        ),
+    ]
+    runs: Runs
+    warmup: Warmup
+    prepare: Prepare
+    cleanup: Cleanup
+    cold: Cold
+    parameter_list: ParameterList
+    parameter_scan: ParameterScan
+    parameter_step_size: ParameterStep
+    save_baseline: SaveBaseline
+    against: Against
+    fail_on: FailOn
     k8s_limit: Annotated[
         int | None,
         Option(
@@ -346,6 +389,15 @@ class RunOptions(NamedTuple):
             metavar="OPTIONS",
         ),
     ]
+    podman: Annotated[
+        str | None,
+        Option(
+            ("--podman",),
+            "As podman run (and crun) would with these options.",
+            "Kubernetes and Docker",
+            metavar="OPTIONS",
+        ),
+    ]
     explain: Annotated[
         bool,
         Option(
@@ -388,10 +440,21 @@ class RunOptions(NamedTuple):
     output: ReportFile
     json: JsonFile
     record: RecordFile
+    exports: Exports
     live: LiveView
     quiet: Quiet
     debug: Debug
 
 
-PROFILES = ("docker", "pod", "k8s_limit", "k8s_request", "cpu_limit", "cpu_request")
+PROFILES = ("docker", "podman", "pod", "k8s_limit", "k8s_request", "cpu_limit", "cpu_request")
 """The options that ask for somebody's rules, each alone enough."""
+
+_REPEATS = (
+    *("runs", "warmup", "prepare", "cleanup", "cold", "parameter_list", "parameter_scan"),
+    *("parameter_step_size", "save_baseline", "against", "fail_on"),
+)
+
+
+def are_repeats_wanted(options: RunOptions) -> bool:
+    """Whether it takes more than one run that is looked at by itself."""
+    return any(getattr(options, name) for name in _REPEATS)

@@ -12,7 +12,9 @@ __all__ = [
     "assignment",
     "count",
     "cpu",
+    "export",
     "factor",
+    "growth",
     "interval",
     "limit",
     "percent",
@@ -122,6 +124,26 @@ def percent(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", number) or not text.endswith("%"):
         raise BadInput(f"{text!r} is no percentage", hint="write 10%")
     return float(number) / 100
+
+
+def growth(text: str) -> tuple[str, float]:
+    """A metric and the share by which it may grow; the peak where none is named."""
+    from cmemrun.analysis.metrics import find_metric
+
+    name, equals, share = text.rpartition("=")
+    return find_metric(name.strip() if equals else "peak").name, percent(share.strip())
+
+
+def export(text: str) -> tuple[str, str]:
+    """A format and a path."""
+    from cmemrun.report import FORMATS
+
+    name, equals, path = text.partition("=")
+    if name not in FORMATS or not equals or not path:
+        raise BadInput(
+            f"{text!r} names no format and file", hint=f"FORMAT is {', '.join(sorted(FORMATS))}"
+        )
+    return name, path
 
 
 def times(text: str) -> int:

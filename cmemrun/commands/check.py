@@ -1,0 +1,59 @@
+"""``cmemrun check``: all commands of a file, against the budgets it has for them."""
+
+from collections.abc import Sequence
+
+from cmemrun.commands.budget_file import Named, read_budgets
+from cmemrun.commands.console import log_everything
+from cmemrun.commands.options.check import CheckOptions
+from cmemrun.commands.profiles import profile_of
+from cmemrun.commands.publication import open_publication
+from cmemrun.commands.repeats import Repeated, conclude, measure_repeatedly
+from cmemrun.errors import BadInput, CmemrunError
+from cmemrun.model import Measurement
+
+__all__ = ["check"]
+
+
+def check(names: list[str], options: CheckOptions) -> int:
+    """Run the commands of a budget file, or those named, and judge each by its budgets.
+
+    A file has [commands.NAME] with a command and the options of cmemrun run by
+    their long names; in pyproject.toml it is [tool.cmemrun.commands.NAME]. The exit
+    status is that of the first command that failed, else 123 for a broken budget.
+
+    \b
+    Examples:
+      cmemrun check
+      cmemrun check import --budget ci/budgets.toml
+      cmemrun check --export junit=memory.xml --export github-summary=$GITHUB_STEP_SUMMARY
+    """
+    if options.debug:
+        log_everything()
+    chosen = _chosen(read_budgets(options.budget), names)
+    with open_publication(options) as publication:
+        return conclude(_measured(chosen, options), publication, report_only=options.report_only)
+
+
+def _chosen(named: Sequence[Named], names: Sequence[str]) -> list[Named]:
+    unknown = set(names) - {one.name for one in named}
+    if unknown:
+        raise BadInput(
+            f"there is no command {', '.join(sorted(unknown))}",
+            hint="there are " + ", ".join(one.name for one in named),
+        )
+    return [one for one in named if not names or one.name in names]
+
+
+def _measured(chosen: Sequence[Named], options: CheckOptions) -> Repeated:
+    """All of them, as far as nothing of ours fails."""
+    done: list[Measurement] = []
+    for one in chosen:
+        run = one.options._replace(quiet=options.quiet)
+        try:
+            part = measure_repeatedly({one.name: one.command}, run, profile_of(run))
+        except CmemrunError as failure:
+            return Repeated(tuple(done), failure, was_interrupted=False)
+        done += part.measurements
+        if part.failure or part.was_interrupted:
+            return Repeated(tuple(done), part.failure, part.was_interrupted)
+    return Repeated(tuple(done), None, was_interrupted=False)

@@ -1,0 +1,197 @@
+"""Several runs, their parameters, and what they were before."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CMEMRUN
+from tests.kernels.conftest import LOADS
+
+MIB = 2**20
+LOAD = [sys.executable, "-S", "-E", LOADS]
+
+
+def cmemrun(*arguments: str, status: int = 0, at: Path | None = None) -> Any:
+    done = subprocess.run(
+        [CMEMRUN, *arguments], capture_output=True, text=True, check=False, cwd=at
+    )
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def measured(path: Path, *arguments: str, status: int = 0, at: Path | None = None) -> Any:
+    done = cmemrun("--json", str(path), *arguments, status=status, at=at)
+    return json.loads(path.read_text()) | {"stderr": done.stderr}
+
+
+def anon(mib: int) -> list[str]:
+    return [*LOAD, "anon", str(mib), "0.05"]
+
+
+def test_several_runs_are_one_document_with_what_is_typical(tmp_path: Path) -> None:
+    found = measured(tmp_path / "runs.json", "--runs", "3", "--warmup", "1", "--", *anon(20))
+    assert [run["exit"]["status"] for run in found["runs"]] == [0, 0, 0]
+    assert found["command"] == anon(20)
+    peak = found["statistics"]["metrics"]["peak_bytes"]
+    assert peak["runs"] == 3 and 20 * MIB <= peak["minimum"] <= peak["maximum"] <= 28 * MIB
+    assert peak["spread"] <= peak["resolution"] and not peak["is_beyond_resolution"]
+    assert "warmup" in found["stderr"] and "run 3 of 3" in found["stderr"]
+
+
+def test_a_big_run_does_not_make_the_next_one_big(tmp_path: Path) -> None:
+    # A maximum over all children so far, as rusage has it, never goes down again.
+    found = measured(
+        tmp_path / "runs.json", "--runs", "2", "-L", "mib", "80,10", "--",
+        *LOAD, "anon", "{mib}", "0.05",
+    )  # fmt: skip
+    big, small = (one["statistics"]["metrics"]["peak_bytes"] for one in found["measurements"])
+    assert big["minimum"] >= 80 * MIB and small["maximum"] <= 18 * MIB
+
+
+def test_before_and_after(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    code = f"open({str(trace)!r}, 'a').write"
+    command = [sys.executable, "-c", f"{code}('r')"]
+    prepare, cleanup = (f"{sys.executable} -c \"{code}('{word}')\"" for word in "pc")
+    cmemrun(
+        "--runs", "2", "--warmup", "1", "--prepare", prepare, "--cleanup", cleanup,
+        "--quiet", "--", *command,
+    )  # fmt: skip
+    assert trace.read_text() == "prprprc"
+
+
+def test_a_prepare_that_fails_loses_nothing(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    prepare = f"{sys.executable} -c \"import os; os.mkdir('{once}')\""
+    found = measured(
+        tmp_path / "runs.json", "--runs", "3", "--prepare", prepare, "--", "true", status=125
+    )
+    assert found["exit"]["status"] == 0
+    assert "--prepare" in found["stderr"] and "ended with 1" in found["stderr"]
+    failed = cmemrun("--runs", "3", "--prepare", "false", "--", "true", status=125)
+    assert "ended with 1" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-L", "a", "1,2", "--", "true"], "{a} is nowhere in the command"),
+        (["-L", "a", "1", "-P", "a", "1", "2", "--", "echo", "{a}"], "given twice"),
+        (["-P", "a", "2", "1", "--", "echo", "{a}"], "nothing from 2 to 1"),
+        (["-P", "a", "1", "x", "--", "echo", "{a}"], "'x' is no number"),
+        (["-P", "a", "1", "2", "-D", "0", "--", "echo", "{a}"], "nothing from 1 to 2"),
+        (["-P", "a", "1", "99999", "--", "echo", "{a}"], "more than"),
+        (["-D", "1", "--", "true"], "no --parameter-scan"),
+        (["--fail-on", "5%", "--", "true"], "nothing to compare with"),
+        (["--fail-on", "5", "--against", "x", "--", "true"], "no percentage"),
+        (["--fail-on", "x=5%", "--against", "x", "--", "true"], "nothing we measure"),
+        (["--against", "nowhere", "--", "true"], "neither a baseline nor a file"),
+        (["--save-baseline", "../x", "--", "true"], "no name"),
+        (["--runs", "0", "--", "true"], "no number of times"),
+        (["--runs", "2", "--record", "r.jsonl", "--", "true"], "of one run"),
+        (["--export", "nothing=x", "--", "true"], "names no format"),
+        (["--export", "junit", "--", "true"], "names no format"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_start(
+    tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    done = cmemrun(*arguments, status=125, at=tmp_path)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr and os.listdir(tmp_path) == []
+
+
+def test_every_combination_of_parameters(tmp_path: Path) -> None:
+    found = measured(
+        tmp_path / "runs.json", "-q", "-L", "word", "a,{number}", "-P", "number", "0.1", "0.3",
+        "-D", "0.1", "--", "true", "{word}", "{number}", "{other}",
+    )  # fmt: skip
+    # What a value looks like is never replaced again.
+    assert [one["command"][1:] for one in found["measurements"]] == [
+        [word, number, "{other}"] for word in ("a", "{number}") for number in ("0.1", "0.2", "0.3")
+    ]
+
+
+def test_the_status_is_that_of_the_first_that_failed(tmp_path: Path) -> None:
+    code = "import sys; sys.exit(int(sys.argv[1]))"
+    command = ["--", sys.executable, "-c", code, "{status}"]
+    cmemrun("-q", "-L", "status", "0,3,4", *command, status=3)
+    # Ours is not the program's.
+    cmemrun("-q", "-L", "status", "0", "--max-peak", "1", *command, status=123)
+    cmemrun("-q", "-L", "status", "5", "--max-peak", "1", *command, status=5)
+    cmemrun("-q", "-L", "status", "0", "--max-peak", "1", "--report-only", *command, status=0)
+
+
+def test_a_budget_is_judged_on_the_worst_run(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    code = (
+        f"import os; first = not os.path.exists({str(once)!r}); open({str(once)!r}, 'w');"
+        f" x = b'x' * ({40 * MIB} if first else 1)"
+    )
+    found = measured(
+        tmp_path / "runs.json", "--runs", "3", "--max-peak", "40MiB", "--",
+        sys.executable, "-S", "-E", "-c", code, status=123,
+    )  # fmt: skip
+    (budget,) = found["budgets"]
+    assert budget["measured"] == found["statistics"]["metrics"]["peak_bytes"]["maximum"]
+    assert found["stderr"].count("is over the allowed 40.0 MiB") == 2  # in the report, and of ours
+
+
+def test_against_a_baseline(tmp_path: Path) -> None:
+    keep = ("-q", "--runs", "3", "--save-baseline", "main")
+    cmemrun(*keep, "--", *anon(20), at=tmp_path)
+    assert os.listdir(tmp_path / ".cmemrun") == ["main.json"]
+    against = ("--runs", "3", "--against", "main", "--fail-on", "10%")
+    same = cmemrun(*against, "--", *anon(20), at=tmp_path)
+    assert "same" in same.stderr
+    worse = measured(tmp_path / "new.json", *against, "--", *anon(26), status=123, at=tmp_path)
+    assert "worse" in worse["stderr"]
+    (growth,) = worse["budgets"]
+    assert (growth["metric"], growth["passed"]) == ("peak", False)
+    # A file will do, and a single run.
+    path = str(tmp_path / ".cmemrun/main.json")
+    single = measured(
+        tmp_path / "new.json", "--against", path, "--fail-on", "10%", "--", *anon(26), status=123
+    )
+    assert single["budgets"][0]["metric"] == "peak" and "too few runs" in single["stderr"]
+
+
+def test_against_a_file_in_git(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    inner = tmp_path / "bench"
+    inner.mkdir()
+    measured(inner / "base.json", "-q", "--", *anon(20))
+    git("add", ".")
+    git("commit", "-m", "base")
+    (inner / "base.json").write_text("changed since")
+    done = cmemrun("--against", "HEAD:base.json", "--", *anon(20), at=inner)
+    assert "same" in done.stderr
+    refused = cmemrun("--against", "HEAD:none.json", "--", "true", status=125, at=inner)
+    assert "git:" in refused.stderr and "Traceback" not in refused.stderr
+    cmemrun("--against", "--output=x:base.json", "--", "true", status=125, at=inner)
+    assert sorted(os.listdir(inner)) == ["base.json"]
+
+
+def test_interrupted_it_keeps_what_it_has(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; n = len(os.listdir(sys.argv[1]));"
+        " open(f'{sys.argv[1]}/{n}', 'w');"
+        " n == 2 and os.kill(os.getppid(), signal.SIGTERM);"
+        " import time; time.sleep(5 if n == 2 else 0)"
+    )
+    counted = tmp_path / "counted"
+    counted.mkdir()
+    found = measured(
+        tmp_path / "runs.json", "--runs", "5", "--", sys.executable, "-c", code, str(counted),
+        status=130,
+    )  # fmt: skip
+    assert len(found["runs"]) == 2 and len(list(counted.iterdir())) == 3
