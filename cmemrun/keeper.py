@@ -1,15 +1,17 @@
 """A small process that ends and removes the group when the launcher is gone.
 
-It waits for the end of a pipe that only the launcher can write to, so even
-``kill -9`` of the launcher ends the program and removes its group within a
-second. It sits in a session of its own (no Ctrl-C reaches it) and holds nothing
-but that pipe: with our standard output it would keep ``$(cmemrun …)`` waiting,
-with another run's pipe it would keep that run's keeper from acting.
+It waits for the end of a pipe that only the launcher writes to, and for the end of
+the launcher, whose other forks may have copies of that pipe; so even ``kill -9`` of
+the launcher ends the program and removes its group within a second. It sits in a
+session of its own (no Ctrl-C reaches it) and holds nothing but those two: with our
+standard output it would keep ``$(cmemrun …)`` waiting, with another run's pipe it
+would keep that run's keeper from acting.
 """
 
 import contextlib
-import errno
+import gc
 import os
+import select
 import signal
 import time
 from typing import NoReturn
@@ -21,6 +23,9 @@ __all__ = ["Keeper"]
 
 # Long enough for a process that hangs in a slow device to come back and die.
 _PERSIST_SECONDS = 600.0
+
+# The launcher's last message; all others are paths, or processes after "=".
+_GO = b"!"
 
 # How long the launcher waits for its keeper, which has nothing left to do.
 _DISMISS_SECONDS = 1.0
@@ -36,10 +41,12 @@ class Keeper:
     def __init__(self) -> None:
         """Fork it; do so before any thread is started."""
         reading, self._pipe = os.pipe()
+        launcher = _handle_of_ourselves()
         self.pid = os.fork()
         if self.pid == 0:
-            _keep(reading)
-        os.close(reading)
+            _keep(reading, launcher)
+        for fd in (reading, *launcher):
+            os.close(fd)
 
     def adopt(self, path: str) -> None:
         """Have this directory ended and removed; to be called before it is made."""
@@ -55,6 +62,8 @@ class Keeper:
 
     def dismiss(self) -> None:
         """Let it do what is left to do and go."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._pipe, _GO + b"\0")
         os.close(self._pipe)
         deadline = time.monotonic() + _DISMISS_SECONDS
         wait = 0.0002
@@ -70,26 +79,30 @@ class Keeper:
         self.dismiss()
 
 
-def _keep(pipe: int) -> NoReturn:
+def _keep(pipe: int, launcher: tuple[int, ...]) -> NoReturn:
     """The keeper's whole life; nothing of the launcher's is to be touched here."""
     status = 1
     try:
+        # No finalizer of the launcher's is to run here.
+        gc.disable()
         os.setsid()
         # So that whoever ends all that is called cmemrun does not end this, too.
         with contextlib.suppress(OSError), open("/proc/self/comm", "w") as comm:
             comm.write("memkeeper")
-        _close_all_but(pipe)
+        _close_all_but({pipe, *launcher})
         os.chdir("/")
         for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         paths: list[str] = []
         processes: list[Identity] = []
-        told = b""
-        while part := _read(pipe):
+        told, is_over = b"", False
+        while not is_over and (part := _read(pipe, launcher)):
             *messages, told = (told + part).split(b"\0")
             for message in messages:
-                if message.startswith(b"="):
+                if message == _GO:
+                    is_over = True
+                elif message.startswith(b"="):
                     pairs = [word.split(b":") for word in message[1:].split()]
                     processes = [Identity(int(pid), int(start)) for pid, start in pairs]
                 else:
@@ -111,19 +124,26 @@ def _end(processes: list[Identity]) -> None:
                 os.kill(process.pid, signal.SIGKILL)
 
 
-def _read(pipe: int) -> bytes:
-    while True:
-        try:
-            return os.read(pipe, 65536)
-        except OSError as error:
-            if error.errno != errno.EINTR:
-                raise
+def _handle_of_ourselves() -> tuple[int, ...]:
+    """A descriptor that tells of our end; none before Linux 5.3."""
+    with contextlib.suppress(OSError):
+        return (os.pidfd_open(os.getpid()),)
+    return ()
 
 
-def _close_all_but(keep: int) -> None:
+def _read(pipe: int, launcher: tuple[int, ...]) -> bytes:
+    """What the launcher says next; empty when it says no more."""
+    poll = select.poll()
+    for fd in (pipe, *launcher):
+        poll.register(fd, select.POLLIN)
+    # What it has said before its end comes first.
+    return os.read(pipe, 65536) if pipe in dict(poll.poll()) else b""
+
+
+def _close_all_but(keep: set[int]) -> None:
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
-        if fd != keep:
+        if fd not in keep:
             # The descriptor of the listing itself is among them, and closed by now.
             with contextlib.suppress(OSError):
                 os.close(fd)

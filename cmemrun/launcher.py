@@ -1,12 +1,15 @@
 """The gate: a program's process is made, waits, and executes only when it is told to.
 
 In between it is put in its group, so that nothing it ever touches is charged
-elsewhere. Between fork and exec the child does nothing but wait, become another
-user, put the signal dispositions back and execute: it may be the fork of a process with threads.
+elsewhere. Between fork and exec the child does nothing but close, wait, become another
+user, go to its directory, take its streams, put the signal dispositions back and
+execute: it may be the fork of a process with threads.
 """
 
 import contextlib
 import errno
+import fcntl
+import gc
 import os
 import resource
 import signal
@@ -21,10 +24,17 @@ from cmemrun.kernel.files import write_text
 from cmemrun.kernel.process import has_executed
 from cmemrun.model import Exit
 
-__all__ = ["Program", "original_environment"]
+__all__ = ["OUR_STREAMS", "Program", "Streams", "original_environment"]
+
+Streams = tuple[int | None, int | None, int | None]
+"""Descriptors for standard input, output and error; ``None`` for our own."""
+
+OUR_STREAMS: Streams = (None, None, None)
 
 _FAILURE = struct.Struct("=iI")  # errno, index of the path that gave it
 _NOT_BECOME = 2**32 - 1  # in place of an index: the user could not be changed
+_NOT_ENTERED = 2**32 - 2  # likewise the directory
+_NOT_TAKEN = 2**32 - 3  # likewise the streams
 
 # execvp(3): these say "not here", and the search goes on.
 _NOT_HERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT})
@@ -40,12 +50,15 @@ class Program:
         restore: Callable[[], None],
         environment: Mapping[str, str] | None = None,
         user: User | None = None,
+        directory: str | None = None,
+        streams: Streams = OUR_STREAMS,
     ) -> None:
         """Make its process; nothing is executed before ``open_gate``.
 
         ``restore`` is called there just before, to put back what of the
         caller's signal dispositions and mask we have changed; and the process
-        becomes ``user``, where one is given.
+        becomes ``user``, goes to ``directory`` and takes ``streams``, where
+        they are given.
         """
         if not command[0]:
             raise ProgramNotFound("there is no program ''", hint="name one")
@@ -56,6 +69,8 @@ class Program:
         become_user = partial(become, user, libc()) if user is not None else None
         self.command = tuple(command)
         self._paths = search(command[0], environment)
+        self._directory = directory
+        self._has_ended = False
         self._status: int | None = None
         self._stop_signal: int | None = None
         self.usage: resource.struct_rusage | None = None
@@ -66,8 +81,8 @@ class Program:
         self.pid = os.fork()
         if self.pid == 0:
             _wait_and_execute(
-                *(waiting, failing, self._gate, self._paths, self.command, environment),
-                *(restore, become_user),
+                *(waiting, failing, self._paths, self.command, environment),
+                *(restore, become_user, directory, streams),
             )
         os.close(waiting)
         os.close(failing)
@@ -104,20 +119,25 @@ class Program:
         if self._failure >= 0:
             os.close(self._failure)
             self._failure = -1
-        if self._status is None:
+        if not self._has_ended:
             self.kill()
             self._reap()
 
     def poll(self) -> bool:
         """Look for news of it; whether it has ended."""
-        if self._status is None:
+        if not self._has_ended:
             self.has_executed = self.has_executed or has_executed(self.pid)
-            pid, status, usage = os.wait4(self.pid, os.WNOHANG | os.WUNTRACED)
+            try:
+                pid, status, usage = os.wait4(self.pid, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                # Our caller waits for every child, or has SIGCHLD ignored.
+                self._has_ended = True
+                return True
             if pid and os.WIFSTOPPED(status):
                 self._stop_signal = os.WSTOPSIG(status)
             elif pid:
-                self._status, self.usage = status, usage
-        return self._status is not None
+                self._has_ended, self._status, self.usage = True, status, usage
+        return self._has_ended
 
     def take_stop(self) -> int | None:
         """The signal that has stopped it since this was last asked; each stop is told once."""
@@ -149,24 +169,31 @@ class Program:
 
     def signal(self, signum: signal.Signals) -> None:
         """Send it a signal, unless it has ended (then its PID may be somebody else's)."""
-        if self._status is None:
+        if not self._has_ended:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, signum)
 
     def ended(self, *, timed_out: bool) -> Exit:
-        """How it ended.
+        """How it ended, as far as anybody told us.
 
         Raises ``ProgramNotFound`` or ``ProgramNotExecutable``, with the path
-        and the reason, where it was never executed, and ``CmemrunError`` where
+        and the reason, where it was never executed, ``BadInput`` where it could
+        not enter its directory or have its streams, and ``CmemrunError`` where
         it could not become its user.
         """
-        assert self._status is not None, "asked before its end"  # noqa: S101
+        assert self._has_ended, "asked before its end"  # noqa: S101
         failure = os.read(self._failure, _FAILURE.size)
         if len(failure) == _FAILURE.size:
             number, index = _FAILURE.unpack(failure)
             if index == _NOT_BECOME and self._user is not None:
                 raise not_allowed(self._user, number)
+            if index == _NOT_ENTERED:
+                raise BadInput(f"it cannot start in {self._directory!r}: {os.strerror(number)}")
+            if index == _NOT_TAKEN:
+                raise BadInput(f"it cannot have these streams: {os.strerror(number)}")
             raise self._refusal(number, self._paths[index])
+        if self._status is None:
+            return Exit(timed_out=timed_out)
         if os.WIFSIGNALED(self._status):
             return Exit(None, os.WTERMSIG(self._status), timed_out)
         return Exit(os.WEXITSTATUS(self._status), None, timed_out)
@@ -174,6 +201,7 @@ class Program:
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             _, self._status, self.usage = os.wait4(self.pid, 0)
+        self._has_ended = True
 
     def _refusal(self, number: int, path: str) -> CmemrunError:
         name, reason = self.command[0], os.strerror(number)
@@ -181,7 +209,7 @@ class Program:
             return ProgramNotExecutable(
                 f"cannot execute {path!r}: {reason}", hint=_remedy(number, path)
             )
-        if os.path.exists(path):
+        if os.path.exists(os.path.join(self._directory or "", path)):
             return ProgramNotExecutable(
                 f"cannot execute {path!r}: its interpreter is missing ({reason})",
                 hint="look at its first line, or at the loader that readelf -l names",
@@ -228,17 +256,23 @@ def _remedy(number: int, path: str) -> str | None:
 def _wait_and_execute(
     waiting: int,
     failing: int,
-    gate: int,
     paths: Sequence[str],
     command: tuple[str, ...],
     environment: Mapping[str, str],
     restore: Callable[[], None],
     become_user: Callable[[], None] | None,
+    directory: str | None,
+    streams: Streams,
 ) -> NoReturn:
     try:
-        os.close(gate)
+        # No finalizer of the caller's is to run here, on what it shares with its fork.
+        gc.disable()
+        _close_what_exec_would(but={waiting, failing, *streams})
         if os.read(waiting, 1) == b"!":
-            failure = _become(become_user) if become_user is not None else None
+            # Above the streams' numbers, which a caller may have closed.
+            if failing < 3:
+                failing = fcntl.fcntl(failing, fcntl.F_DUPFD_CLOEXEC, 3)
+            failure = _prepare(become_user, directory, streams)
             if failure is None:
                 restore()
                 failure = _execute(paths, command, environment)
@@ -250,12 +284,41 @@ def _wait_and_execute(
         os._exit(127)
 
 
-def _become(become_user: Callable[[], None]) -> tuple[int, int] | None:
+def _close_what_exec_would(*, but: set[int | None]) -> None:
+    """Another thread's run waits for the end of its pipes, of which a fork has copies."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        # The descriptor of the listing itself is among them, and closed by now.
+        with contextlib.suppress(OSError):
+            if fd not in but and not os.get_inheritable(fd):
+                os.close(fd)
+
+
+def _prepare(
+    become_user: Callable[[], None] | None, directory: str | None, streams: Streams
+) -> tuple[int, int] | None:
+    """Whatever the program is to find; else the error and which of them it was."""
+    at = _NOT_BECOME
     try:
-        become_user()
+        if become_user is not None:
+            become_user()
+        at = _NOT_ENTERED
+        if directory is not None:
+            os.chdir(directory)
+        at = _NOT_TAKEN
+        if streams != OUR_STREAMS:
+            _take(streams)
     except OSError as error:
-        return error.errno or errno.EPERM, _NOT_BECOME
+        return error.errno or errno.EPERM, at
     return None
+
+
+def _take(streams: Streams) -> None:
+    # Out of the way first: one of them may have the number that is another's.
+    copies = [fd if fd is None else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in streams]
+    for number, copy in enumerate(copies):
+        if copy is not None:
+            os.dup2(copy, number)
 
 
 def _execute(

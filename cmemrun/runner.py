@@ -18,7 +18,7 @@ from cmemrun.identity import User
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import Hierarchy, detect
 from cmemrun.kernel.kmsg import KernelLog
-from cmemrun.launcher import Program
+from cmemrun.launcher import OUR_STREAMS, Program, Streams
 from cmemrun.log import Log
 from cmemrun.model import Limits, Run, Sample, Setting, Straggler
 from cmemrun.sampler import Sampler, Sampling
@@ -44,7 +44,8 @@ class Settings(NamedTuple):
     are whose the limits are, and ``notes`` what to say of them; the Run has both.
     ``parent``: the group to work below. ``backend`` and ``require``: see
     ``backends.choose``. ``user``: whom the program is run as, by root. ``needs``:
-    metrics without which there is no use in running it.
+    metrics without which there is no use in running it. ``directory`` and
+    ``streams``: what it has in place of ours.
     """
 
     sampling: Sampling = Sampling()
@@ -60,6 +61,8 @@ class Settings(NamedTuple):
     require: str | None = None
     user: User | None = None
     needs: tuple[str, ...] = ()
+    directory: str | None = None
+    streams: Streams = OUR_STREAMS
 
 
 class Observer(Protocol):
@@ -85,10 +88,10 @@ def measure(
 ) -> Run:
     """Run a command in a group of its own and return what it used.
 
-    The program's streams, directory, process group and terminal are the
-    caller's. Afterwards nothing of it is left. ``meanwhile`` is something useful
-    to do, in a thread, while the kernel moves the program into its group, which
-    takes it 5 to 20 ms of waiting. Raises ``BadInput`` for an empty
+    The program's process group and terminal are the caller's, and so are its
+    streams and directory unless others are given. Afterwards nothing of it is left.
+    ``meanwhile`` is something useful to do, in a thread, while the kernel moves the
+    program into its group, which takes it 5 to 20 ms of waiting. Raises ``BadInput`` for an empty
     command or a limit this kernel cannot enforce, ``NoGroup`` where no group
     can be had, ``NotOffered`` where it does not tell what ``settings.needs``,
     ``ProgramNotFound`` and ``ProgramNotExecutable``.
@@ -134,7 +137,12 @@ def _attempt(
         kernel_log = KernelLog()
         stack.callback(kernel_log.close)
         program = Program(
-            command, restore=waiter.restore, environment=environment, user=settings.user
+            command,
+            restore=waiter.restore,
+            environment=environment,
+            user=settings.user,
+            directory=settings.directory,
+            streams=settings.streams,
         )
         stack.callback(program.abandon)
         keeper = stack.enter_context(Keeper())
@@ -235,6 +243,10 @@ def _run(
     if cpu is None:
         cpu = _waited_for(program)
         notes.append("CPU time is of the main process and the children it waited for")
+    if end.status is None:
+        notes.append(
+            "how it ended is not known: this process has SIGCHLD ignored, or waits for every child"
+        )
     if end.signal == signal.SIGKILL and not program.has_executed:
         notes.append(
             "it was killed before it was the program: a limit is less than it takes to start one"

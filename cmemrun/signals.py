@@ -6,11 +6,11 @@ to us is passed on. We never act on a signal ourselves: we end when the program
 ends and stop when it stops.
 """
 
+import math
 import os
 import select
 import signal
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cmemrun.launcher import Program
@@ -176,9 +176,8 @@ class Foreground:
 class Background:
     """For a caller's thread: no signal is touched."""
 
-    interrupted = False
-
     def __init__(self) -> None:
+        self.interrupted = False
         self.is_relative: Callable[[int], bool] = lambda _: False
 
     def restore(self) -> None:
@@ -192,18 +191,23 @@ class Background:
         except ProcessLookupError:
             return
         except OSError:
-            time.sleep(0.01 if seconds is None else min(seconds, 0.01))
+            self.sleep((), 0.01 if seconds is None else min(seconds, 0.01))
             return
         try:
-            poll = select.poll()
-            poll.register(handle, select.POLLIN)
-            poll.poll(None if seconds is None else max(0, round(seconds * 1000)))
+            self.sleep((handle,), seconds)
         finally:
             os.close(handle)
 
     def pause(self, seconds: float) -> None:
         """Sleep."""
-        time.sleep(seconds)
+        self.sleep((), seconds)
+
+    def sleep(self, handles: Sequence[int], seconds: float | None) -> None:
+        """Until there is something to be read, or the time is over."""
+        poll = select.poll()
+        for handle in handles:
+            poll.register(handle, select.POLLIN)
+        poll.poll(None if seconds is None else max(0, math.ceil(seconds * 1000)))
 
     def stopped(self, program: Program, signum: int) -> None:
         """Whoever stopped it will continue it."""

@@ -37,16 +37,16 @@ def watch(
     Or until somebody asks to end (``waiter.interrupted``). ``command`` is what to
     call it, ``seconds`` for how long at most. Raises ``NoGroup`` where there is nobody in it.
     """
-    process = identify(pid) if pid is not None else None
-    members = source.members()
-    if not members:
-        raise NoGroup(f"there is no process in {source.where}", hint="start it, then attach")
-    if pid is not None and len(members) > 1:
-        source.notes.append(f"the numbers are of the whole group: {len(members)} processes")
     with contextlib.ExitStack() as stack:
+        stack.callback(source.close)
+        process = identify(pid) if pid is not None else None
+        members = source.members()
+        if not members:
+            raise NoGroup(f"there is no process in {source.where}", hint="start it, then attach")
+        if pid is not None and len(members) > 1:
+            source.notes.append(f"the numbers are of the whole group: {len(members)} processes")
         kernel_log = KernelLog()
         stack.callback(kernel_log.close)
-        stack.callback(source.close)
         sampler = Sampler(source, sampling, [observer.sample for observer in observers])
         stack.callback(sampler.stop)
         begun = account.begin(
