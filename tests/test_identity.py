@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ NOBODY = pwd.getpwnam("nobody")
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A directory of nobody's that nobody else may write to."""
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
+    shared = Path(tempfile.gettempdir())
+    for directory in (tmp_path, *tmp_path.parents):
+        if shared in directory.parents:
+            directory.chmod(0o755)
     path = tmp_path / "home"
     path.mkdir(mode=0o755)
     os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)

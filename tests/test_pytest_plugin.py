@@ -8,6 +8,8 @@ import pytest
 
 from tests.kernels.conftest import LOADS
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 HOLD = ["sh", "hold"]

@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import CMEMRUN
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "ready> "
 
 

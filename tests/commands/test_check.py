@@ -10,6 +10,8 @@ import pytest
 
 from tests.commands.test_repeats import anon, cmemrun, measured
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 TRUE = "command = 'true'\n"
 

@@ -17,6 +17,8 @@ import pytest
 from cmemrun.commands.live import Live
 from tests.conftest import CMEMRUN, Cmemrun
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "ready> "
 RULE = "── cmemrun ─"
 

@@ -21,6 +21,8 @@ from cmemrun.report import record, series_csv, terminal
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.report.test_report import RUN, SAMPLE
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 LINES = [
     line.encode()

@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import CMEMRUN
 from tests.kernels.conftest import LOADS
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 LOAD = [sys.executable, "-S", "-E", LOADS]
 
@@ -186,7 +188,7 @@ def test_interrupted_it_keeps_what_it_has(tmp_path: Path) -> None:
         "import os, signal, sys; n = len(os.listdir(sys.argv[1]));"
         " open(f'{sys.argv[1]}/{n}', 'w');"
         " n == 2 and os.kill(os.getppid(), signal.SIGTERM);"
-        " import time; time.sleep(5 if n == 2 else 0)"
+        " import time; time.sleep(1 if n == 2 else 0)"
     )
     counted = tmp_path / "counted"
     counted.mkdir()

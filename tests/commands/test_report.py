@@ -20,6 +20,8 @@ from tests.conftest import CMEMRUN, Cmemrun
 from tests.report.hostile import NASTY
 from tests.report.test_report import MIB, RUN
 
+pytestmark = pytest.mark.slow
+
 WITH_BUDGET = RUN._replace(budgets=(Budget("peak", 64 * MIB, 101 * MIB, "exact"),))
 # By a Pushgateway, to what is pushed to it.
 ADDED = ("job", "instance")

@@ -22,6 +22,8 @@ from tests.analysis.test_search import MadeUp
 from tests.report.test_figure import HOSTILE, words
 from tests.report.test_report import MIB
 
+pytestmark = pytest.mark.slow
+
 OK, KILLED, FAILED, TIMED_OUT = Outcome
 HOUR = 3600.0
 

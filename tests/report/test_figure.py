@@ -19,6 +19,8 @@ from cmemrun.model import Budget, Events, Limits, Pressure, Process, Run, Sample
 from cmemrun.report import chart, figure
 from tests.report.test_report import ESCAPES, MIB, RUN, SAMPLE
 
+pytestmark = pytest.mark.slow
+
 DAY = 86400.0
 HOSTILE = (
     "./a$b_c\\nope{1}^2$",
