@@ -13,6 +13,8 @@ __all__ = ["Comparison", "Difference", "compare", "judge_growth"]
 # Two times that differ by less are the same to whoever asks: a hundredth, or a millisecond.
 _SAME_SHARE, _SAME_SECONDS = 0.01, 0.001
 
+_DOUBT = ("exact", "sampled", "lower-bound")
+
 NOT_COMPARABLE = "not comparable"
 
 
@@ -30,6 +32,8 @@ class Difference(NamedTuple):
     interval: tuple[float, float] | None
     """Of the difference, by bootstrap; ``None`` for fewer than three runs of either."""
     verdict: str
+    certainty: str
+    """Of a single value of the new runs, as a budget has it."""
     reason: str | None = None
 
     @property
@@ -56,7 +60,7 @@ class Difference(NamedTuple):
             metric=self.metric,
             allowed=allowed,
             measured=self.base + low,
-            certainty="exact" if self.interval is None else "lower-bound",
+            certainty=self.certainty if self.interval is None else "lower-bound",
             proven=self.base + high <= allowed,
         )
 
@@ -97,7 +101,15 @@ def compare(base: Sequence[Run], new: Sequence[Run]) -> Comparison:
                 verdict = "unclear"
                 reason = f"{NOT_COMPARABLE}: measured as {' and as '.join(sorted(ways))}"
             differences.append(
-                Difference(spread.metric, spread.median, other.median, interval, verdict, reason)
+                Difference(
+                    metric=spread.metric,
+                    base=spread.median,
+                    new=other.median,
+                    interval=interval,
+                    verdict=verdict,
+                    certainty=max((metric.certainty(run) for run in new), key=_DOUBT.index),
+                    reason=reason,
+                )
             )
     return Comparison(tuple(differences), before, after)
 

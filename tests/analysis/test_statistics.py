@@ -118,6 +118,9 @@ def test_one_run_of_each() -> None:
     assert "too few" in str(found.reason)
     # But whoever set a bound has to hear of it.
     assert not found.judge(0.05).passed and found.judge(0.6).passed
+    assert found.judge(0.6).certainty == "exact"
+    anon = next(one for one in compare(runs(1), runs(1)).differences if one.metric == "anon")
+    assert anon.judge(0.1).certainty == "sampled"
     assert peaks(compare(runs(100), runs(100.1))).verdict == "same"
 
 
