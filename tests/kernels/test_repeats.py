@@ -20,7 +20,7 @@ def measured(path: Path, runs: int, mib: int) -> Any:
     load = [sys.executable, "-S", "-E", LOADS, "anon", str(mib), "0.05"]
     command = [CMEMRUN, "-q", "--runs", str(runs), "--json", str(path), "--", *load]
     subprocess.run(command, check=True)
-    return json.loads(path.read_text())["statistics"]["metrics"]["peak_bytes"]
+    return json.loads(path.read_text())
 
 
 def verdict(*paths: Path) -> Any:
@@ -31,9 +31,13 @@ def verdict(*paths: Path) -> Any:
 
 def test_the_same_is_the_same_and_six_mib_more_are_worse(tmp_path: Path) -> None:
     for name in ("first", "second"):
-        peak = measured(tmp_path / name, MANY, 100)
+        found = measured(tmp_path / name, MANY, 100)
+        peak = found["statistics"]["metrics"]["peak_bytes"]
         assert peak["runs"] == MANY and peak["minimum"] >= 100 * MIB
-        assert peak["spread"] <= peak["resolution"], peak
+        # Of the interpreter's files, what the machine has put away since is the run's that
+        # reads it first: no want of resolution, but a difference.
+        own = [run["peak_bytes"] - run["peak_file_bytes"] for run in found["runs"]]
+        assert max(own) - min(own) <= peak["resolution"], sorted(own)
     assert verdict(tmp_path / "first", tmp_path / "second") == "same"
     measured(tmp_path / "base", SOME, 100)
     measured(tmp_path / "more", SOME, 106)
