@@ -91,6 +91,7 @@ def compare(base: Sequence[Run], new: Sequence[Run]) -> Comparison:
     before, after = summarize(base), summarize(new)
     spreads = {spread.metric: spread for spread in after.metrics}
     ways = {_way(run) for run in (*base, *new)}
+    statuses = {before.status, after.status}
     differences = []
     for spread in before.metrics:
         if other := spreads.get(spread.metric):
@@ -100,6 +101,9 @@ def compare(base: Sequence[Run], new: Sequence[Run]) -> Comparison:
             if len(ways) > 1 and metric.kind is Kind.BYTES:
                 verdict = "unclear"
                 reason = f"{NOT_COMPARABLE}: measured as {' and as '.join(sorted(ways))}"
+            if len(statuses) > 1:
+                verdict = "unclear"
+                reason = f"{NOT_COMPARABLE}: one ends with {before.status}, one with {after.status}"
             differences.append(
                 Difference(
                     metric=spread.metric,

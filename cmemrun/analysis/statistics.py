@@ -63,6 +63,8 @@ class Statistics(NamedTuple):
     metrics: tuple[Spread, ...]
     """Those that every counted run has."""
     left_out: tuple[LeftOut, ...]
+    status: int | None
+    """What the program exits with in those that count."""
 
 
 def summarize(runs: Sequence[Run]) -> Statistics:
@@ -74,15 +76,21 @@ def summarize(runs: Sequence[Run]) -> Statistics:
         told = [value for value in values if value is not None]
         if told and len(told) == len(values):
             spreads.append(_spread(metric, kept, told, [runs[index] for index in kept]))
-    return Statistics(tuple(spreads), left_out)
+    return Statistics(tuple(spreads), left_out, runs[kept[0]].exit.status if kept else None)
 
 
 def counted(runs: Sequence[Run]) -> tuple[list[int], tuple[LeftOut, ...]]:
     """The runs that count, by their numbers, and those that were thrown off."""
-    usual = Counter(run.exit.status for run in runs).most_common(1)[0][0] if runs else None
+    usual = _usual(runs)
     reasons = {index: _thrown_off(run, usual) for index, run in enumerate(runs)}
     left_out = tuple(LeftOut(index, why) for index, why in reasons.items() if why)
     return [index for index, why in reasons.items() if not why], left_out
+
+
+def _usual(runs: Sequence[Run]) -> int | None:
+    """The status of most; success where as many succeed as end with another."""
+    statuses = Counter(run.exit.status for run in runs)
+    return max(statuses, key=lambda one: (statuses[one], one == 0), default=None)
 
 
 def _thrown_off(run: Run, usual: int | None) -> str | None:

@@ -16,6 +16,10 @@ from cmemrun.errors import BadInput
 __all__ = ["Option", "explained", "is_choice", "kind_of", "options_from", "read_plainly"]
 
 
+# No option takes a number of more digits, and Python does not print one of thousands.
+_LARGEST = 2**63
+
+
 class Option(NamedTuple):
     """One option, in the metadata of an annotated field.
 
@@ -140,13 +144,19 @@ def _given(kind: Any, option: Option, value: object) -> Any:
             raise BadInput(f"{value!r} is neither true nor false")
         return value
     texts = value if isinstance(value, list) and option.repeated else [value]
+    if any(isinstance(text, int) and abs(text) > _LARGEST for text in texts):
+        raise BadInput("so large a number is no text")
     if any(isinstance(text, bool) or not isinstance(text, str | int) for text in texts):
         raise BadInput(f"{value!r} is no text", hint="write it as on the command line, in quotes")
+    if any("\0" in str(text) for text in texts):
+        raise BadInput(f"{value!r} has a NUL byte in it")
     try:
         if option.repeated:
             return _value(kind, option, [str(text) for text in texts])
         return _value(kind, option, str(texts[0]))
     except ValueError as error:
+        if not is_choice(kind):
+            raise
         choices = ", ".join(one.value for one in kind)
         raise BadInput(f"{value!r} is none of {choices}") from error
 

@@ -2,13 +2,14 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cmemrun.commands.beside import run_beside
 from cmemrun.commands.inputs import parse_measurements, read_measurements
 from cmemrun.commands.output import Output, open_output
 from cmemrun.errors import BadInput
+from cmemrun.identity import User, acting_as
 from cmemrun.model import Measurement
 
 __all__ = ["Baseline", "Kept", "open_baseline", "read_baseline"]
@@ -37,60 +38,69 @@ class Baseline(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Where a baseline is to be written."""
+    """Where a baseline is to be written, and with whose rights."""
 
     output: Output
+    user: User | None
 
     def save(self, measurements: Sequence[Measurement]) -> None:
         """Write it as a whole; ``OutputError``."""
         from cmemrun.report.measurements import render
 
-        self.output.write(render(measurements))
+        text = render(measurements)
+        with acting_as(self.user):
+            self.output.write(text)
 
 
-def open_baseline(name: str) -> Kept:
-    """Try the place of a baseline of this name, below the working directory."""
+def open_baseline(name: str, user: User | None) -> Kept:
+    """Try the place of a baseline of this name, below the working directory, as this user."""
     if not _NAME.fullmatch(name):
         raise BadInput(
             f"--save-baseline: {name!r} is no name", hint="letters, digits, dots and dashes"
         )
-    try:
-        os.makedirs(_DIRECTORY, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"--save-baseline: cannot make {_DIRECTORY}: {error.strerror}") from error
-    return Kept(open_output("--save-baseline", _path(name)))
-
-
-def read_baseline(given: str) -> Baseline:
-    """A baseline by its name, else a file, else ``REV:FILE`` in git; ``BadInput``."""
-    if _NAME.fullmatch(given) and os.path.exists(_path(given)):
-        return Baseline(given, tuple(read_measurements(_path(given))))
-    if os.path.exists(given) or ":" not in given:
-        if not os.path.exists(given):
+    with acting_as(user):
+        try:
+            os.makedirs(_DIRECTORY, exist_ok=True)
+        except OSError as error:
             raise BadInput(
-                f"--against: there is neither a baseline nor a file {given!r}",
-                hint="make one: cmemrun --save-baseline NAME …",
-            )
-        return Baseline(given, tuple(read_measurements(given)))
-    return Baseline(given, tuple(parse_measurements(given, _from_git(given))))
+                f"--save-baseline: cannot make {_DIRECTORY}: {error.strerror}"
+            ) from error
+        return Kept(open_output("--save-baseline", _path(name)), user)
+
+
+def read_baseline(given: str, user: User | None = None) -> Baseline:
+    """A baseline by its name, else a file, else ``REV:FILE`` in git, as this user; ``BadInput``."""
+    if "\0" in given:
+        raise BadInput("--against: a name cannot hold a NUL byte")
+    with acting_as(user):
+        is_kept = bool(_NAME.fullmatch(given)) and os.path.exists(_path(given))
+        path = _path(given) if is_kept else given
+        if os.path.exists(path):
+            return Baseline(given, tuple(read_measurements(path)))
+    if ":" not in given:
+        raise BadInput(
+            f"--against: there is neither a baseline nor a file {given!r}",
+            hint="make one: cmemrun --save-baseline NAME …",
+        )
+    return Baseline(given, tuple(parse_measurements(given, _from_git(given, user))))
 
 
 def _path(name: str) -> str:
     return f"{_DIRECTORY}/{name}.json"
 
 
-def _from_git(given: str) -> bytes:
+def _from_git(given: str, user: User | None) -> bytes:
     revision, _, path = given.partition(":")
-    try:
-        done = subprocess.run(
-            # A path is taken from the directory we are in only if it says so.
-            ["git", "show", "--end-of-options", f"{revision}:./{path}"],
-            check=False,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-        )
-    except OSError as error:
-        raise BadInput(f"--against: cannot run git: {error.strerror}") from error
+    rights = {}
+    if user is not None and os.geteuid() == 0:
+        rights = {"user": user.uid, "group": user.gid, "extra_groups": user.groups}
+    done = run_beside(
+        "--against",
+        # A path is taken from the directory we are in only if it says so.
+        ["git", "show", "--end-of-options", f"{revision}:./{path}"],
+        capture_output=True,
+        **rights,
+    )
     if done.returncode:
         said = done.stderr.decode(errors="backslashreplace").strip().splitlines()
         raise BadInput(f"--against: git: {said[0] if said else done.returncode}")

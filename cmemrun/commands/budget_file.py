@@ -14,6 +14,7 @@ from cmemrun.commands.arguments import options_from
 from cmemrun.commands.options import values
 from cmemrun.commands.options.run import RunOptions
 from cmemrun.errors import BadInput
+from cmemrun.model import Assertion
 
 __all__ = ["Named", "budgets_for", "read_budgets"]
 
@@ -24,7 +25,10 @@ _SYNONYMS = {"baseline": "against", "tolerance": "fail-on"}
 
 # Where things go is the caller's to say, and so is what is run at all.
 _NOT_IN_A_FILE = frozenset(
-    {"json", "output", "record", "export", "live", "quiet", "debug", "explain", "budget", "user"}
+    {
+        *("json", "output", "record", "export", "live", "quiet", "debug", "explain"),
+        *("budget", "report-only", "user"),
+    }
 )
 
 
@@ -71,8 +75,7 @@ def budgets_for(command: Sequence[str], options: RunOptions) -> RunOptions:
         if list(one.command) == list(command):
             told = one.options
             return options._replace(
-                assertions=(*told.assertions, *options.assertions),
-                max_peak=options.max_peak if told.max_peak is None else told.max_peak,
+                assertions=(*_peak(told), *told.assertions, *options.assertions),
                 against=options.against or told.against,
                 fail_on=options.fail_on or told.fail_on,
             )
@@ -80,6 +83,11 @@ def budgets_for(command: Sequence[str], options: RunOptions) -> RunOptions:
         f"--budget: {options.budget!r} has no budget for this command",
         hint=f"it has {', '.join(one.name for one in named[:5])}; cmemrun check runs those",
     )
+
+
+def _peak(told: RunOptions) -> tuple[Assertion, ...]:
+    # Beside the one on the command line, which may be stricter.
+    return () if told.max_peak is None else (Assertion("peak", told.max_peak),)
 
 
 def _load(path: str) -> dict[str, Any]:
@@ -92,7 +100,7 @@ def _load(path: str) -> dict[str, Any]:
         raise BadInput(f"{path!r} is larger than any file of budgets")
     try:
         return tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path!r} is no TOML: {error}") from error
 
 
@@ -103,12 +111,16 @@ def _table(value: object) -> dict[str, Any]:
 
 
 def _named(name: str, told: dict[str, Any]) -> Named:
-    given = {_SYNONYMS.get(key, key): value for key, value in told.items() if key != "command"}
-    if len(given) < len(told) - ("command" in told):
-        raise BadInput("one thing is told by two names", hint="baseline is against")
-    for key in given:
-        if key.replace("_", "-") in _NOT_IN_A_FILE:
+    given = {}
+    for key, value in told.items():
+        word = key.replace("_", "-")
+        word = _SYNONYMS.get(word, word)
+        if word in _NOT_IN_A_FILE:
             raise BadInput(f"{key} is for the command line")
+        if word in given:
+            raise BadInput(f"{key}: one thing is told by two names", hint="baseline is against")
+        given[word] = value
+    given.pop("command", None)
     command = told.get("command")
     if isinstance(command, str):
         command = list(values.words(command))

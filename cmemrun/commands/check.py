@@ -52,8 +52,8 @@ def _measured(chosen: Sequence[Named], options: CheckOptions) -> Repeated:
         try:
             part = measure_repeatedly({one.name: one.command}, run, profile_of(run))
         except CmemrunError as failure:
-            return Repeated(tuple(done), failure, was_interrupted=False)
+            return Repeated(tuple(done), failure)
         done += part.measurements
-        if part.failure or part.was_interrupted:
-            return Repeated(tuple(done), part.failure, part.was_interrupted)
-    return Repeated(tuple(done), None, was_interrupted=False)
+        if part.is_cut_short:
+            return part._replace(measurements=tuple(done))
+    return Repeated(tuple(done))

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 import time
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmemrun.analysis.search import Criteria, Fit, Outcome, Trial, search
+from cmemrun.commands.beside import run_beside
 from cmemrun.commands.console import log_everything, say, show, write_all
 from cmemrun.commands.inputs import read_fit
 from cmemrun.commands.options.fit import FitOptions
@@ -62,6 +62,8 @@ def fit(command: list[str], options: FitOptions) -> int:
     if not command:
         raise BadInput("there is no program to run", hint="cmemrun fit [OPTIONS] [--] PROGRAM …")
     if options.squeeze:
+        if options.check is not None or options.resume is not None:
+            raise BadInput("--check and --resume are for a search, and --squeeze is none")
         from cmemrun.commands.squeezing import squeeze
 
         return squeeze(command, options)
@@ -81,13 +83,13 @@ def fit(command: list[str], options: FitOptions) -> int:
             ),
             on_progress=tell,
         )
+    if not options.quiet:
+        show(_report(command, found, prober.warnings))
     if document:
         saved = fit_document.SavedFit(
             tuple(command), found, options.slowdown, tuple(prober.warnings)
         )
         document.write(fit_document.render(saved))
-    if not options.quiet:
-        show(_report(command, found, prober.warnings))
     if found.unlimited.outcome is not Outcome.OK:
         say(
             "the program does not succeed without a limit, either"
@@ -198,13 +200,7 @@ def _refaults(run: Run) -> int | None:
 
 
 def _check(command: Sequence[str]) -> bool:
-    try:
-        done = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, env=original_environment()
-        )
-    except OSError as error:
-        raise BadInput(f"--check: cannot run {command[0]!r}: {error.strerror}") from error
-    return done.returncode == 0
+    return run_beside("--check", command).returncode == 0
 
 
 def _bytes_read() -> tuple[int, int] | None:

@@ -70,10 +70,9 @@ def open_output(option: str, path: str) -> Output:
         return _InPlace(option, target)
 
 
-def open_appended(option: str, path: str) -> Output:
+def open_appended(option: str, path: str) -> "Appended":
     """Try a path to whose end something is to be written, once; ``OutputError`` likewise."""
-    stream = open_stream(option, path)
-    return _Appended(option, path, stream)
+    return Appended(option, path, open_stream(option, path))
 
 
 class Stream(NamedTuple):
@@ -117,17 +116,25 @@ class _Descriptor:
             write_all(self.fd, data)
 
 
-class _Appended:
-    """A file that others write to as well, or a stream."""
+class Appended:
+    """The end of a file that others write to as well, or a stream; to be closed."""
 
     def __init__(self, option: str, path: str, stream: "Stream") -> None:
-        self._option, self._path, self._fd = option, path, stream.fd
-        # What is added takes nothing away from what another has written.
-        self.identity: tuple[object, ...] | None = None
+        self._option, self._path, self._stream = option, path, stream
+        self._is_written = False
+        self.identity = identity_of(os.fstat(stream.fd))
 
     def write(self, data: str | bytes) -> None:
         with _explained(self._option, self._path):
-            write_all(self._fd, data)
+            self._is_written = True
+            write_all(self._stream.fd, data)
+
+    def close(self) -> None:
+        """Give it back; a file that was made for nothing goes again."""
+        os.close(self._stream.fd)
+        if self._stream.made is not None and not self._is_written:
+            with contextlib.suppress(OSError):
+                os.unlink(self._stream.made)
 
 
 class _InPlace:

@@ -9,6 +9,7 @@ from cmemrun.commands.console import colour, say, show, width
 from cmemrun.errors import BadInput, CmemrunError
 from cmemrun.identity import User, acting_as
 from cmemrun.model import Measurement
+from cmemrun.report import FORMATS
 from cmemrun.runner import Observer
 from cmemrun.sampler import Probe, Sampling
 from cmemrun.signals import Foreground
@@ -96,10 +97,12 @@ class Publication:
         """
         runs = [run for one in measurements for run in one.runs]
         status = next((run.exit.status for run in runs if run.exit.status), 0)
-        for write in self._writes(measurements):
+        for render, write in self._writes(measurements):
             try:
+                # Not as that user, who may not be able to read where we are installed.
+                text = render()
                 with acting_as(self._wanted.user):
-                    write()
+                    write(text)
             except CmemrunError as error:
                 say(error.message, hint=error.hint)
                 status = status or error.exit_status
@@ -107,15 +110,19 @@ class Publication:
             show(_report(measurements, colour=colour()))
         return status
 
-    def _writes(self, measurements: Sequence[Measurement]) -> Iterator[Callable[[], None]]:
+    def _writes(
+        self, measurements: Sequence[Measurement]
+    ) -> "Iterator[tuple[Callable[[], str], Callable[[str], None]]]":
+        """What makes each output, and what writes it."""
         if self._document:
-            yield partial(self._document.write, _as_format(measurements, "json"))
+            yield partial(_as_format, measurements, "json"), self._document.write
         if self._recorder:
-            yield partial(self._recorder.end, measurements[0].runs[0])
+            run, recorder = measurements[0].runs[0], self._recorder
+            yield str, lambda _: recorder.end(run)
         if self._report:
-            yield partial(self._report.write, _report(measurements, colour=False))
+            yield partial(_report, measurements, colour=False), self._report.write
         for name, output in self._exports:
-            yield partial(_write_as, output, measurements, name)
+            yield partial(_as_format, measurements, name), output.write
 
 
 def sampling_of(wanted: Looked, publication: Publication | None = None) -> Sampling:
@@ -128,10 +135,6 @@ def sampling_of(wanted: Looked, publication: Publication | None = None) -> Sampl
         keep_processes=wanted.processes,
         mappings=wanted.smaps,
     )
-
-
-def _write_as(output: "Output", measurements: Sequence[Measurement], name: str) -> None:
-    output.write(_as_format(measurements, name))
 
 
 def _as_format(measurements: Sequence[Measurement], name: str) -> str:
@@ -179,27 +182,37 @@ def open_publication(wanted: Wanted) -> Iterator[Publication]:
             recorder = Recorder(stream)
             stack.callback(recorder.close)
         with acting_as(wanted.user):
+            # Likewise what is added to, as that makes its file, too.
+            exports = {
+                index: _open_export(stack, name, path)
+                for index, (name, path) in sorted(
+                    enumerate(wanted.exports), key=lambda one: not FORMATS[one[1][0]].is_appended
+                )
+            }
             document = None if wanted.json is None else open_output("--json", wanted.json)
             report = None if wanted.output is None else open_output("--output", wanted.output)
-            exports = [(name, _open_export(name, path)) for name, path in wanted.exports]
         _refuse_shared(
             ("--json", wanted.json, document),
             ("--output", wanted.output, report),
             ("--record", wanted.record, recorder),
             *(
-                (f"--export {name}", path, output)
-                for (name, output), (_, path) in zip(exports, wanted.exports, strict=True)
+                (f"--export {name}", path, exports[index])
+                for index, (name, path) in enumerate(wanted.exports)
             ),
         )
-        yield Publication(wanted, document, report, recorder, exports)
+        named = [(name, exports[index]) for index, (name, _) in enumerate(wanted.exports)]
+        yield Publication(wanted, document, report, recorder, named)
 
 
-def _open_export(name: str, path: str) -> "Output":
+def _open_export(stack: contextlib.ExitStack, name: str, path: str) -> "Output":
     from cmemrun.commands.output import open_appended, open_output
-    from cmemrun.report import FORMATS
 
-    opened = open_appended if FORMATS[name].is_appended else open_output
-    return opened(f"--export {name}", path)
+    option = f"--export {name}"
+    if not FORMATS[name].is_appended:
+        return open_output(option, path)
+    output = open_appended(option, path)
+    stack.callback(output.close)
+    return output
 
 
 def _refuse_shared(*outputs: "tuple[str, str | None, Output | Recorder | None]") -> None:
@@ -208,7 +221,13 @@ def _refuse_shared(*outputs: "tuple[str, str | None, Output | Recorder | None]")
     for option, path, output in outputs:
         if output is not None and output.identity is not None:
             owner, named = owners.setdefault(output.identity, (option, path))
-            if owner != option:
+            if owner != option and not _are_appended(owner, option):
                 raise BadInput(
                     f"{owner} and {option} both name {named!r}", hint="give each a file of its own"
                 )
+
+
+def _are_appended(*options: str) -> bool:
+    """Whether what each of these writes takes nothing away from what another has written."""
+    names = [option.removeprefix("--export ") for option in options]
+    return all(name in FORMATS and FORMATS[name].is_appended for name in names)

@@ -1,22 +1,25 @@
 """A program run several times, and with several parameters, against what it used before."""
 
+import contextlib
 import itertools
 import os
 import re
-import subprocess
+import signal
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from cmemrun.commands.baselines import Baseline, open_baseline, read_baseline
+from cmemrun.commands.baselines import Baseline, Kept, open_baseline, read_baseline
+from cmemrun.commands.beside import run_beside
 from cmemrun.commands.console import say
 from cmemrun.commands.measuring import measure_once
 from cmemrun.commands.options.run import RunOptions
 from cmemrun.commands.publication import Publication, open_publication
 from cmemrun.errors import BadInput, CmemrunError
-from cmemrun.launcher import original_environment
 from cmemrun.model import Measurement, Run
-from cmemrun.report.text import command_line
+from cmemrun.report.text import command_line, shortened, whole_command_line
+from cmemrun.signals import end_interrupted
 from cmemrun.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -32,9 +35,16 @@ class Repeated(NamedTuple):
     """What was measured, and why it is not all."""
 
     measurements: tuple[Measurement, ...]
-    failure: CmemrunError | None
+    failure: CmemrunError | None = None
     """Of ours, or of a command beside the program."""
-    was_interrupted: bool
+    was_interrupted: bool = False
+    """Somebody asked us to end before all was done."""
+    was_interrupted_by_terminal: bool = False
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether what is missing is not to be looked for any more."""
+        return self.failure is not None or self.was_interrupted
 
 
 def repeat(command: Sequence[str], options: RunOptions, profile: "Profile | None") -> int:
@@ -54,12 +64,15 @@ def conclude(done: Repeated, publication: Publication, *, report_only: bool) -> 
         status = publication.publish(done.measurements)
     several = len(done.measurements) > 1
     for one in done.measurements:
-        broken = say_budgets(budgets_of(one), name=one.name if several else None) or broken
+        name = shortened(one.name) if several else None
+        broken = say_budgets(budgets_of(one), name=name) or broken
     if done.failure is not None:
         say(done.failure.message, hint=done.failure.hint)
         return status or done.failure.exit_status
+    if done.was_interrupted_by_terminal and os.getsid(0) != os.getpid():
+        end_interrupted()
     if done.was_interrupted:
-        return 130
+        return status or 130
     return status or (0 if report_only else broken)
 
 
@@ -71,19 +84,78 @@ def measure_repeatedly(
 ) -> Repeated:
     """Every command as often as is wanted. What has been measured is never lost."""
     _refuse(options, several=len(commands) > 1)
-    before = None if options.against is None else read_baseline(options.against)
-    kept = None if options.save_baseline is None else open_baseline(options.save_baseline)
+    user = options.user
+    before = None if options.against is None else read_baseline(options.against, user)
+    kept = None if options.save_baseline is None else open_baseline(options.save_baseline, user)
     session = _Session(options, profile, publication)
     done: list[Measurement] = []
-    for name, command in commands.items():
-        runs = session.runs_of(name, command)
-        if runs:
-            done.append(_judged(Measurement(name, tuple(runs)), before, options, session))
-        if session.is_over:
-            break
+    try:
+        with _ended_by_exception():
+            for name, command in commands.items():
+                runs = session.runs_of(name, command)
+                if runs:
+                    done.append(_judged(Measurement(name, tuple(runs)), before, options, session))
+                if session.is_over:
+                    break
+    except _Ended as ended:
+        session.was_interrupted = True
+        session.was_interrupted_by_terminal = ended.signum == signal.SIGINT
+        if session.runs:
+            done.append(Measurement(session.name, tuple(session.runs)))
+    if not done and session.failure is not None:
+        raise session.failure
     if kept is not None and done and not session.is_over:
-        kept.save(done)
-    return Repeated(tuple(done), session.failure, session.was_interrupted)
+        session.failure = _keep(kept, done)
+    # Whoever wanted an end has had it where nothing was left to be done.
+    total = options.runs or 1
+    is_missing = len(done) < len(commands) or any(len(one.runs) < total for one in done)
+    return Repeated(
+        tuple(done),
+        session.failure,
+        session.was_interrupted and is_missing,
+        session.was_interrupted_by_terminal and is_missing,
+    )
+
+
+class _Ended(BaseException):
+    """Somebody asks us to end while no program runs."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+
+
+@contextlib.contextmanager
+def _ended_by_exception() -> Iterator[None]:
+    """Have signals that end us raise ``_Ended``; while a program runs they are blocked."""
+
+    def end(signum: int, _: object) -> None:
+        raise _Ended(signum)
+
+    before = {}
+    try:
+        for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                before[signum] = signal.signal(signum, end)
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _keep(kept: Kept, done: Sequence[Measurement]) -> CmemrunError | None:
+    """Make it the baseline, unless it is none to compare with; the failure where that fails."""
+    from cmemrun.analysis.budget import budgets_of
+
+    if any(run.exit.status for one in done for run in one.runs):
+        say("the baseline stays as it was: a run failed")
+    elif any(not budget.passed for one in done for budget in budgets_of(one)):
+        say("the baseline stays as it was: a budget is broken")
+    else:
+        try:
+            kept.save(done)
+        except CmemrunError as failure:
+            return failure
+    return None
 
 
 def _refuse(options: RunOptions, *, several: bool) -> None:
@@ -91,9 +163,11 @@ def _refuse(options: RunOptions, *, several: bool) -> None:
         raise BadInput("--fail-on: there is nothing to compare with", hint="give --against")
     if options.parameter_step_size is not None and not options.parameter_scan:
         raise BadInput("--parameter-step-size: there is no --parameter-scan")
-    is_repeated = several or (options.runs or 1) > 1 or options.warmup
-    if is_repeated and (options.record is not None or options.live):
+    is_repeated = several or (options.runs or 1) > 1
+    if (is_repeated or options.warmup) and (options.record is not None or options.live):
         raise BadInput("--record and --live are of one run", hint="leave --runs out")
+    if is_repeated and any(name == "csv" for name, _ in options.exports):
+        raise BadInput("--export csv has the samples of one run", hint="leave --runs out")
     if options.cold and os.geteuid() != 0:
         raise BadInput("--cold: only root can drop the page cache", hint="sudo cmemrun --cold …")
 
@@ -110,6 +184,10 @@ class _Session:
         self._total = options.runs or 1
         self.failure: CmemrunError | None = None
         self.was_interrupted = False
+        self.was_interrupted_by_terminal = False
+        self.name = ""
+        self.runs: list[Run] = []
+        """Of the command that it is at."""
 
     @property
     def is_over(self) -> bool:
@@ -117,23 +195,24 @@ class _Session:
 
     def runs_of(self, name: str, command: Sequence[str]) -> list[Run]:
         options = self._options
-        runs: list[Run] = []
+        self.name, self.runs = name, []
         try:
             for number in range(1 - (options.warmup or 0), self._total + 1):
                 self._before()
                 measured = measure_once(command, options, self._profile, self._publication)
                 self.was_interrupted = measured.was_interrupted
+                self.was_interrupted_by_terminal = measured.was_interrupted_by_terminal
+                # Of several runs one that somebody ended is none; a single one is what there is.
                 if number > 0 and (not self.was_interrupted or self._total == 1):
-                    runs.append(measured.run)
+                    self.runs.append(measured.run)
                 if self.was_interrupted:
                     break
                 self._tell(name, number, measured.run)
             if options.cleanup and not self.was_interrupted:
                 _carry_out("--cleanup", options.cleanup)
         except CmemrunError as failure:
-            if not runs:
-                raise
             self.failure = failure
+        runs, self.runs = self.runs, []
         return runs
 
     def _before(self) -> None:
@@ -147,7 +226,7 @@ class _Session:
             return
         which = f"run {number} of {self._total}" if number > 0 else "warmup"
         say(
-            f"{name}: {which}: peak {format_size(run.peak_bytes)},"
+            f"{shortened(name, 60)}: {which}: peak {format_size(run.peak_bytes)},"
             f" {format_duration(run.wall_seconds)}, status {run.exit.status}"
         )
 
@@ -182,16 +261,7 @@ def _judged(
 
 def _carry_out(option: str, command: Sequence[str]) -> None:
     """Run a command beside the program; what it says goes where our reports go."""
-    try:
-        done = subprocess.run(
-            command,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            env=original_environment(),
-        )
-    except OSError as error:
-        raise BadInput(f"{option}: cannot run {command[0]!r}: {error.strerror}") from error
+    done = run_beside(option, command, stdout=2)
     if done.returncode:
         raise BadInput(
             f"{option}: {command_line(command)} ended with {done.returncode}",
@@ -228,7 +298,7 @@ def variants(command: Sequence[str], options: RunOptions) -> dict[str, Sequence[
             raise BadInput(f"more than {_MOST_VARIANTS} combinations of parameters")
         replaced = dict(zip(values, chosen, strict=True))
         words = [_replaced(word, replaced) for word in command]
-        found[command_line(words)] = words
+        found[whole_command_line(words)] = words
     return found
 
 
@@ -261,5 +331,5 @@ def _number(option: str, text: str) -> Fraction:
 
 
 def _written(number: Fraction) -> str:
-    """As people write it: no binary fraction of theirs is off by a little."""
-    return str(number.numerator) if number.denominator == 1 else f"{float(number):.9g}"
+    """As people write it, exactly: what was given has no more digits than this can hold."""
+    return f"{Decimal(number.numerator) / Decimal(number.denominator):f}"

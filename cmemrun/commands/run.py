@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cmemrun.commands.console import log_everything
 from cmemrun.commands.measuring import measure_once
-from cmemrun.commands.options.run import PROFILES, RunOptions, are_repeats_wanted
+from cmemrun.commands.options.run import PROFILE_DETAILS, PROFILES, RunOptions, are_repeats_wanted
 from cmemrun.commands.publication import Publication, open_publication
 from cmemrun.errors import BadInput
 from cmemrun.signals import end_interrupted
@@ -92,6 +92,12 @@ def _measure(
 
 def _profile(options: RunOptions) -> "Profile | None":
     if all(getattr(options, name) is None for name in PROFILES):
+        for name in PROFILE_DETAILS:
+            if getattr(options, name):
+                raise BadInput(
+                    f"--{name.replace('_', '-')} is for somebody's rules, and there are none",
+                    hint="give --pod or --k8s-limit",
+                )
         return None
     from cmemrun.commands.profiles import profile_of
 

@@ -52,6 +52,8 @@ def squeeze(command: Sequence[str], options: FitOptions) -> int:
         )
     found = conclude(squeezer.steering.steps)
     warnings = _warnings(found, run)
+    if not options.quiet:
+        show(_report(command, found, squeezer.way, warnings))
     if document:
         told = {
             "schema": SCHEMA,
@@ -62,8 +64,6 @@ def squeeze(command: Sequence[str], options: FitOptions) -> int:
             "warnings": warnings,
         }
         document.write(json.dumps(told, indent=1, allow_nan=False) + "\n")
-    if not options.quiet:
-        show(_report(command, found, squeezer.way, warnings))
     return 0 if found.held_bytes is not None else 1
 
 

@@ -8,7 +8,7 @@ from cmemrun.analysis.metrics import METRICS
 from cmemrun.analysis.statistics import Spread, Statistics, summarize
 from cmemrun.model import Budget, Measurement, Run
 from cmemrun.report import words
-from cmemrun.report.text import printable
+from cmemrun.report.text import printable, shortened
 
 __all__ = ["Finding", "decimal", "find"]
 
@@ -66,7 +66,7 @@ def _names(measurements: Sequence[Measurement]) -> Iterator[str]:
     for one in measurements:
         # A group that was only watched has no command.
         told = printable(one.name or one.runs[0].method.group) or "?"
-        name = wanted = told if len(told) <= _NAME_WIDTH else told[: _NAME_WIDTH - 1] + "…"
+        name = wanted = shortened(told, _NAME_WIDTH)
         number = 1
         while name in taken:
             number += 1

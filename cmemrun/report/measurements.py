@@ -9,7 +9,7 @@ from cmemrun.analysis.metrics import METRICS
 from cmemrun.errors import BadInput
 from cmemrun.model import Budget, Measurement, Run
 from cmemrun.report.document import SCHEMA, budget_of, named_from, run_from, to_document
-from cmemrun.report.text import command_line, unicode_text
+from cmemrun.report.text import unicode_text, whole_command_line
 
 if TYPE_CHECKING:
     from cmemrun.analysis.statistics import Spread, Statistics
@@ -19,7 +19,7 @@ __all__ = ["measurements_from", "merged", "of_run", "render", "statistics_of"]
 
 def of_run(run: Run) -> Measurement:
     """A run by itself, called by its command; a group that was watched has none."""
-    return Measurement(command_line(run.command) or run.method.group, (run,))
+    return Measurement(whole_command_line(run.command) or run.method.group, (run,))
 
 
 def render(measurements: Sequence[Measurement]) -> str:
@@ -29,10 +29,12 @@ def render(measurements: Sequence[Measurement]) -> str:
 
 def _document(measurements: Sequence[Measurement]) -> dict[str, Any]:
     if len(measurements) != 1:
-        told = [{"name": unicode_text(one.name)} | _of(one) for one in measurements]
-        return {"schema": SCHEMA, "measurements": told}
+        named = [{"name": unicode_text(one.name)} | _of(one) for one in measurements]
+        return {"schema": SCHEMA, "measurements": named}
     (only,) = measurements
-    return to_document(only.runs[0]) if len(only.runs) == 1 else _of(only)
+    told = to_document(only.runs[0]) if len(only.runs) == 1 else _of(only)
+    is_named = only.name != of_run(only.runs[0]).name
+    return told | ({"name": unicode_text(only.name)} if is_named else {})
 
 
 def _of(measurement: Measurement) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def statistics_of(statistics: "Statistics") -> dict[str, Any]:
     return {
         "metrics": {METRICS[one.metric].field: _spread(one) for one in statistics.metrics},
         "left_out": [one._asdict() for one in statistics.left_out],
+        "status": statistics.status,
     }
 
 

@@ -13,7 +13,7 @@ from cmemrun.analysis.metrics import METRICS, Kind
 from cmemrun.analysis.statistics import Spread, Statistics, summarize
 from cmemrun.model import Measurement, Run
 from cmemrun.report import words
-from cmemrun.report.text import command_line, printable
+from cmemrun.report.text import command_line, printable, shortened
 
 __all__ = ["render", "render_comparison"]
 
@@ -75,8 +75,8 @@ def _measurement(measurement: Measurement, width: int) -> Iterator[RenderableTyp
 
 def _subject(label: str, measurement: Measurement) -> Iterator[RenderableType]:
     command = command_line(measurement.runs[0].command)
-    yield _row(label, Text(printable(measurement.name), "bold"))
-    if measurement.name != command:
+    yield _row(label, Text(shortened(printable(measurement.name)), "bold"))
+    if shortened(measurement.name) != command:
         yield _row("", Text(command))
 
 

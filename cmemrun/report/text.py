@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
-__all__ = ["command_line", "printable", "unicode_text"]
+__all__ = ["command_line", "printable", "shortened", "unicode_text", "whole_command_line"]
 
 
 def unicode_text(text: str) -> str:
@@ -24,7 +24,16 @@ def printable(text: str) -> str:
     )
 
 
+def whole_command_line(command: Sequence[str]) -> str:
+    """A command as one would type it, in one line however long: what tells it from others."""
+    return printable(shlex.join(command))
+
+
 def command_line(command: Sequence[str], width: int = 200) -> str:
-    """A command as one would type it, shortened to ``width`` characters."""
-    line = printable(shlex.join(command))
-    return line if len(line) <= width else line[: width - 1] + "…"
+    """A command to be shown, shortened to ``width`` characters."""
+    return shortened(whole_command_line(command), width)
+
+
+def shortened(text: str, width: int = 200) -> str:
+    """A text of at most ``width`` characters."""
+    return text if len(text) <= width else text[: width - 1] + "…"

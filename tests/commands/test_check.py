@@ -82,6 +82,12 @@ def test_it_is_in_pyproject_as_well(tmp_path: Path) -> None:
         (f"[commands.x]\n{TRUE}user = 'root'", "for the command line"),
         (f"[commands.x]\n{TRUE}baseline = 'a'\nagainst = 'b'", "two names"),
         (f"[commands.x]\n{TRUE}parameter-list = 'a'", "no such option"),
+        (f"[commands.x]\n{TRUE}max-peak='1Gi'\nmax_peak='1'", "two names"),
+        (f"[commands.x]\n{TRUE}report-only = true", "for the command line"),
+        (f'[commands.x]\n{TRUE}baseline = "main:\\u0000"', "NUL"),
+        (f'[commands.x]\n{TRUE}prepare = "a\\u0000"', "NUL"),
+        (f"[commands.x]\n{TRUE}runs = {'9' * 5000}", "is no TOML"),
+        (f"[commands.x]\n{TRUE}runs = 0x{'f' * 5000}", "is no text"),
         ("[commands.x", "is no TOML"),
         ("x = " + "[" * 5000, "is no TOML"),
         ("\x00", "is no TOML"),
@@ -113,6 +119,9 @@ def test_the_budgets_of_a_file_for_a_command(tmp_path: Path) -> None:
     command = anon(20)
     path = written(tmp_path, f"[commands.x]\ncommand={json.dumps(command)}\nmax-peak='10MiB'\n")
     cmemrun("-q", "--budget", str(path), "--", *command, status=123)
+    # One on the command line that is stricter holds as well, and so does the file's.
+    path.write_text(path.read_text().replace("10MiB", "1GiB"))
+    cmemrun("-q", "--max-peak", "1", "--budget", str(path), "--", *command, status=123)
     refused = cmemrun("--budget", str(path), "--", "true", status=125)
     assert "no budget for this command" in refused.stderr
 
@@ -147,6 +156,27 @@ def test_runs_that_were_saved(tmp_path: Path) -> None:
     assert together["new"]["statistics"]["metrics"]["peak_bytes"]["runs"] == 10
     text = cmemrun("compare", "a.json", "c.json", at=tmp_path).stdout
     assert "verdict" in text and "worse" in text
+
+
+def test_a_program_that_fails_now_is_not_better(tmp_path: Path) -> None:
+    script = "import sys; x = b'x' * int(sys.argv[1]); sys.exit(len(x) < 1000)"
+    for name, size, status in (("a", 20 * MIB, 0), ("b", 1, 1)):
+        command = [sys.executable, "-c", script, str(size)]
+        measured(tmp_path / f"{name}.json", "-q", "--runs", "3", "--", *command, status=status)
+    base = cmemrun("report", "--format", "json", "a.json", at=tmp_path).stdout
+    new = json.loads((tmp_path / "b.json").read_text())
+    (tmp_path / "b.json").write_text(json.dumps(new | {"name": json.loads(base)["command"][0]}))
+    found = compared(tmp_path, "a.json", "b.json")
+    assert "ends with 0, one with 1" in found["metrics"]["peak_bytes"]["reason"]
+    cmemrun("compare", "a.json", "b.json", "--fail-on", "5%", status=125, at=tmp_path)
+
+
+def test_a_single_command_keeps_its_name(tmp_path: Path) -> None:
+    written(tmp_path, f"[commands.a]\n{TRUE}[commands.b]\n{TRUE}")
+    assert [one["name"] for one in checked(tmp_path)["measurements"]] == ["a", "b"]
+    (tmp_path / "out.json").rename(tmp_path / "both.json")
+    assert checked(tmp_path, "b")["name"] == "b"
+    assert compared(tmp_path, "both.json", "out.json")["base"]["name"] == "b"
 
 
 def test_what_was_measured_differently_is_not_judged(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,8 @@ def test_a_prepare_that_fails_loses_nothing(tmp_path: Path) -> None:
         (["--against", "nowhere", "--", "true"], "neither a baseline nor a file"),
         (["--save-baseline", "../x", "--", "true"], "no name"),
         (["--runs", "0", "--", "true"], "no number of times"),
+        (["--runs", "2", "--export", "csv=x", "--", "true"], "samples of one run"),
+        (["--memory-qos", "--", "true"], "somebody's rules"),
         (["--runs", "2", "--record", "r.jsonl", "--", "true"], "of one run"),
         (["--export", "nothing=x", "--", "true"], "names no format"),
         (["--export", "junit", "--", "true"], "names no format"),
@@ -181,6 +185,103 @@ def test_against_a_file_in_git(tmp_path: Path) -> None:
     assert "git:" in refused.stderr and "Traceback" not in refused.stderr
     cmemrun("--against", "--output=x:base.json", "--", "true", status=125, at=inner)
     assert sorted(os.listdir(inner)) == ["base.json"]
+
+
+def test_values_are_exact(tmp_path: Path) -> None:
+    scan = ["-P", "x", "1000000", "1000000.001", "-D", "0.0005"]
+    found = measured(tmp_path / "a.json", "-q", *scan, "--", "true", "{x}")
+    values = [one["command"][1] for one in found["measurements"]]
+    assert values == ["1000000", "1000000.0005", "1000000.001"]
+    tiny = ["-P", "x", "0.00001", "0.00001"]
+    assert (
+        measured(tmp_path / "b.json", "-q", *tiny, "--", "true", "{x}")["command"][1] == "0.00001"
+    )
+
+
+def test_long_commands_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    script = ": " + "x" * 300 + "; exit {n}"
+    path = tmp_path / "runs.json"
+    found = measured(path, "-q", "-L", "n", "0,1", "--", "sh", "-c", script, status=1)
+    assert [one["runs"][0]["exit"]["status"] for one in found["measurements"]] == [0, 1]
+    again = json.loads(cmemrun("report", "--format", "json", str(path), str(path)).stdout)
+    assert [len(one["runs"]) for one in again["measurements"]] == [2, 2]
+
+
+def test_a_later_command_that_fails_loses_no_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    found = measured(path, "-q", "-L", "p", "true,/no/such", "--", "{p}", status=127)
+    assert found["command"] == ["true"]
+
+
+def test_a_baseline_is_what_there_is_to_compare_with(tmp_path: Path) -> None:
+    kept = tmp_path / ".cmemrun/x.json"
+    cmemrun("-q", "--save-baseline", "x", "--", "true", at=tmp_path)
+    good = kept.read_bytes()
+    failed = cmemrun("-q", "--save-baseline", "x", "--", "false", status=1, at=tmp_path)
+    assert "stays as it was: a run failed" in failed.stderr
+    cmemrun("-q", "--save-baseline", "x", "--max-peak", "1", "--", "true", status=123, at=tmp_path)
+    assert kept.read_bytes() == good
+    # Where it cannot be written, nothing else is lost.
+    gone = ["--", "rm", "-rf", ".cmemrun"]
+    found = measured(
+        tmp_path / "o.json", "-q", "--save-baseline", "x", *gone, status=125, at=tmp_path
+    )
+    assert found["exit"]["status"] == 0 and "--save-baseline" in found["stderr"]
+
+
+def test_a_baseline_is_the_user_s(tmp_path: Path) -> None:
+    home, private = tmp_path / "home", tmp_path / "private"
+    for directory in (tmp_path, *tmp_path.parents):
+        if Path(tempfile.gettempdir()) in directory.parents:
+            directory.chmod(0o755)
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    as_nobody = ("-q", "--user", "nobody", "--save-baseline", "x", "--", "true")
+    cmemrun(*as_nobody, at=home)
+    assert {path.stat().st_uid for path in (home / ".cmemrun", home / ".cmemrun/x.json")} == {65534}
+    # A link that is laid out for us leads nowhere that user could not go.
+    private.mkdir(mode=0o700)
+    shutil.rmtree(home / ".cmemrun")
+    (home / ".cmemrun").symlink_to(private)
+    cmemrun(*as_nobody, status=125, at=home)
+    assert list(private.iterdir()) == []
+
+
+def test_interrupted_while_it_prepares_it_keeps_what_it_has(tmp_path: Path) -> None:
+    once, path = tmp_path / "once", tmp_path / "runs.json"
+    code = (
+        f"import os, signal, time; first = not os.path.exists({str(once)!r});"
+        f" open({str(once)!r}, 'w'); first or os.kill(os.getppid(), signal.SIGTERM);"
+        " first or time.sleep(60)"
+    )
+    prepare = f'{sys.executable} -c "{code}"'
+    found = measured(path, "--runs", "3", "--prepare", prepare, "--", "true", status=130)
+    assert found["exit"]["status"] == 0
+
+
+def test_asked_to_end_a_single_run_ends_as_it_does(tmp_path: Path) -> None:
+    script = "trap 'exit 0' TERM; kill -TERM $PPID; sleep 1 & wait; wait"
+    cmemrun("-q", "--runs", "1", "--", "sh", "-c", script)
+
+
+def test_what_is_added_to_a_file_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "summary"
+    shared = ["--export", f"github-summary={path}", "--export", f"github-output={path}"]
+    cmemrun("-q", *shared, "--", "true")
+    cmemrun("-q", "--export", f"github-summary={path}", "--", "true")
+    assert path.read_text().count("| command") >= 1 and "passed=" in path.read_text()
+    refused = cmemrun("-q", "--json", str(path), *shared, "--", "true", status=125)
+    assert "both name" in refused.stderr
+    new = tmp_path / "new"
+    both = ["--json", str(new), "--export", f"github-summary={new}"]
+    assert "both name" in cmemrun("-q", *both, "--", "true", status=125).stderr
+    assert not new.exists()
+
+
+def test_a_status_is_seen_where_nobody_waits_for_children(tmp_path: Path) -> None:
+    script = 'trap "" CHLD; exec "$@"'
+    command = ["bash", "-c", script, "-", CMEMRUN, "--prepare", "false", "--", "true"]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 125
 
 
 def test_interrupted_it_keeps_what_it_has(tmp_path: Path) -> None:

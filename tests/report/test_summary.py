@@ -56,7 +56,7 @@ def test_narrow_and_coloured() -> None:
 
 
 def test_one_run_is_a_document_of_its_own() -> None:
-    only = Measurement("x", (RUN,))
+    only = measurements.of_run(RUN)
     assert measurements.render([only]) == document.render(RUN)
     (read,) = measurements.measurements_from(json.loads(measurements.render([only])))
     assert read.runs == (RUN._replace(oom_log=None),) and read.name == "./myapp --flag"
@@ -64,7 +64,7 @@ def test_one_run_is_a_document_of_its_own() -> None:
 
 def test_several_runs_in_a_document() -> None:
     written = json.loads(measurements.render([BEFORE]))
-    assert list(written) == ["schema", "command", "runs", "statistics", "budgets"]
+    assert list(written) == ["schema", "command", "runs", "statistics", "budgets", "name"]
     peak = written["statistics"]["metrics"]["peak_bytes"]
     assert (peak["minimum"], peak["maximum"]) == (int(99.9 * MIB), int(100.3 * MIB))
     assert (peak["runs"], peak["is_beyond_resolution"]) == (4, False)

@@ -35,7 +35,15 @@ from cmemrun.commands.options.shared import (
 from cmemrun.identity import User, find_user
 from cmemrun.model import Assertion, Limit
 
-__all__ = ["PROFILES", "Backend", "Linger", "Require", "RunOptions", "are_repeats_wanted"]
+__all__ = [
+    "PROFILES",
+    "PROFILE_DETAILS",
+    "Backend",
+    "Linger",
+    "Require",
+    "RunOptions",
+    "are_repeats_wanted",
+]
 
 
 class Linger(Enum):
@@ -448,6 +456,12 @@ class RunOptions(NamedTuple):
 
 PROFILES = ("docker", "podman", "pod", "k8s_limit", "k8s_request", "cpu_limit", "cpu_request")
 """The options that ask for somebody's rules, each alone enough."""
+
+PROFILE_DETAILS = (
+    *("container", "k8s_version", "node_memory", "node_swap"),
+    *("single_process_oom_kill", "memory_qos", "throttling_factor"),
+)
+"""Those that say more of them, and nothing without."""
 
 _REPEATS = (
     *("runs", "warmup", "prepare", "cleanup", "cold", "parameter_list", "parameter_scan"),
