@@ -13,6 +13,7 @@ __all__ = [
     "ProgramNotExecutable",
     "ProgramNotFound",
     "WayFailed",
+    "cannot_fork",
 ]
 
 
@@ -29,6 +30,14 @@ class CmemrunError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def cannot_fork(error: OSError) -> CmemrunError:
+    """What to say where the kernel makes no process for us."""
+    return CmemrunError(
+        f"cannot fork: {error.strerror}",
+        hint="end other processes, or raise the limit: ulimit -u, or pids.max of our group",
+    )
 
 
 class BadInput(CmemrunError):

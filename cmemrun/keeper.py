@@ -17,6 +17,7 @@ import time
 from typing import NoReturn
 
 from cmemrun.backends import tree
+from cmemrun.errors import cannot_fork
 from cmemrun.model import Identity
 
 __all__ = ["Keeper"]
@@ -39,10 +40,18 @@ class Keeper:
     """
 
     def __init__(self) -> None:
-        """Fork it; do so before any thread is started."""
+        """Fork it; do so before any thread is started.
+
+        Raises ``CmemrunError`` where no process can be made.
+        """
         reading, self._pipe = os.pipe()
         launcher = _handle_of_ourselves()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            for fd in (reading, self._pipe, *launcher):
+                os.close(fd)
+            raise cannot_fork(error) from error
         if self.pid == 0:
             _keep(reading, launcher)
         for fd in (reading, *launcher):
@@ -125,8 +134,11 @@ def _end(processes: list[Identity]) -> None:
 
 
 def _handle_of_ourselves() -> tuple[int, ...]:
-    """A descriptor that tells of our end; none before Linux 5.3."""
-    with contextlib.suppress(OSError):
+    """A descriptor that tells of our end; none before Linux 5.3.
+
+    Nor in a Python that was built for older kernels, as conda's is: it lacks the name.
+    """
+    with contextlib.suppress(OSError, AttributeError):
         return (os.pidfd_open(os.getpid()),)
     return ()
 

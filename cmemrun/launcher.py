@@ -18,7 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
-from cmemrun.errors import BadInput, CmemrunError, ProgramNotExecutable, ProgramNotFound
+from cmemrun.errors import (
+    BadInput,
+    CmemrunError,
+    ProgramNotExecutable,
+    ProgramNotFound,
+    cannot_fork,
+)
 from cmemrun.identity import User, become, environment_of, libc, not_allowed
 from cmemrun.kernel.files import write_text
 from cmemrun.kernel.process import has_executed
@@ -50,6 +56,7 @@ class Program:
         restore: Callable[[], None],
         environment: Mapping[str, str] | None = None,
         user: User | None = None,
+        is_users_environment: bool = False,
         directory: str | None = None,
         streams: Streams = OUR_STREAMS,
     ) -> None:
@@ -58,12 +65,13 @@ class Program:
         ``restore`` is called there just before, to put back what of the
         caller's signal dispositions and mask we have changed; and the process
         becomes ``user``, goes to ``directory`` and takes ``streams``, where
-        they are given.
+        they are given. The environment is made that user's unless it is so already.
+        Raises ``CmemrunError`` where no process can be made.
         """
         if not command[0]:
             raise ProgramNotFound("there is no program ''", hint="name one")
         environment = os.environ if environment is None else environment
-        if user is not None:
+        if user is not None and not is_users_environment:
             environment = environment_of(user, environment)
         self._user = user
         become_user = partial(become, user, libc()) if user is not None else None
@@ -78,7 +86,14 @@ class Program:
         """Whether it became the program before it was last looked at."""
         waiting, self._gate = os.pipe()
         self._failure, failing = os.pipe()
-        self.pid = os.fork()
+        # Another thread's fork may have a copy of its other end, and live for long.
+        os.set_blocking(self._failure, False)
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            for fd in (waiting, self._gate, self._failure, failing):
+                os.close(fd)
+            raise cannot_fork(error) from error
         if self.pid == 0:
             _wait_and_execute(
                 *(waiting, failing, self._paths, self.command, environment),
@@ -182,7 +197,10 @@ class Program:
         it could not become its user.
         """
         assert self._has_ended, "asked before its end"  # noqa: S101
-        failure = os.read(self._failure, _FAILURE.size)
+        try:
+            failure = os.read(self._failure, _FAILURE.size)
+        except BlockingIOError:
+            failure = b""
         if len(failure) == _FAILURE.size:
             number, index = _FAILURE.unpack(failure)
             if index == _NOT_BECOME and self._user is not None:

@@ -7,7 +7,8 @@ The fixture ``cmemrun`` measures, the marker ``memory_budget`` judges, and
 import re
 import threading
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, Unpack, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, cast
 
 import pytest
 
@@ -52,13 +53,16 @@ class _Line(TypedDict):
     budgets: list[tuple[str, str]]
 
 
-class _Measured(NamedTuple):
+@dataclass
+class _Measured:
     """What a test has measured, with its budgets."""
 
     assertions: Sequence[str]
     is_asked: bool
     """The test itself has a budget, so there must be something to judge."""
-    runs: "list[Run]"
+    runs: "list[Run]" = field(default_factory=lambda: [])
+    reported: int = 0
+    """How many of the runs have gone with a report."""
 
 
 _MEASURED = pytest.StashKey[_Measured]()
@@ -97,14 +101,16 @@ def cmemrun(request: pytest.FixtureRequest) -> Measure:
     """Measure a command; see ``Measure``. The test fails where one is over its budget."""
     from cmemrun.api import measure
 
-    measured = _Measured(*_assertions(request.node), runs=[])
+    measured = _Measured(*_assertions(request.node))
     request.node.stash[_MEASURED] = measured
     lock = threading.Lock()
 
     def run(command: "Command", *, check: bool = True, **options: "Unpack[Options]") -> "Run":
         if not {"stdout", "stderr", "capture_output"} & options.keys():
             options["capture_output"] = True
-        options["assertions"] = [*measured.assertions, *options.get("assertions", ())]
+        own = options.get("assertions", ())
+        if not isinstance(own, str):  # which ``measure`` refuses
+            options["assertions"] = [*measured.assertions, *own]
         found = measure(command, **options)
         with lock:
             measured.runs.append(found)
@@ -121,9 +127,22 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     result = yield
     measured = item.stash.get(_MEASURED, None)
     if measured is not None:
-        _judge(item, measured)
+        if measured.is_asked and not measured.runs:
+            pytest.fail("memory_budget: the test has measured no command", False)
+        _judge(item, measured.runs)
     elif any(mark.name == "memory_budget" for mark in item.own_markers):
         pytest.fail("memory_budget: the test measures nothing; use the fixture cmemrun", False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """What fixtures measure after the body is judged as well: an error, as all in a teardown."""
+    measured = item.stash.get(_MEASURED, None)
+    judged = len(measured.runs) if measured is not None else 0
+    result = yield
+    if measured is not None:
+        _judge(item, measured.runs[judged:])
     return result
 
 
@@ -131,14 +150,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Have what was measured go with the report, from a worker of xdist, too."""
+    """Have what a phase measured go with its report, from a worker of xdist, too."""
     report = yield
     measured = item.stash.get(_MEASURED, None)
-    if report.when == "call" and measured is not None and item.config.getoption("memory_report"):
-        cast(Any, report).cmemrun = [_line(run) for run in measured.runs]
-        for number, run in enumerate(measured.runs, start=1):
-            # The JUnit XML has those of the teardown's report, which is made later.
+    if measured is not None and item.config.getoption("memory_report"):
+        new = measured.runs[measured.reported :]
+        cast(Any, report).cmemrun = [_line(run) for run in new]
+        for number, run in enumerate(new, start=measured.reported + 1):
             item.user_properties += _properties(f"cmemrun.{number}", run)
+        measured.reported += len(new)
+        # The JUnit XML has those of the teardown's report, which were copied before.
+        report.user_properties = list(item.user_properties)
     return report
 
 
@@ -152,7 +174,8 @@ class _Report:
         lines: list[_Line] = getattr(report, "cmemrun", [])
         self._found += [(report.nodeid, line) for line in lines]
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    # Quoted: pytest has the name since 8.4.
+    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
         from cmemrun.units import format_size
 
         terminalreporter.section("memory of commands")
@@ -200,11 +223,9 @@ def _assertions(node: pytest.Item) -> tuple[list[str], bool]:
     return found, any(own.name == "memory_budget" for own in node.own_markers)
 
 
-def _judge(item: pytest.Item, measured: _Measured) -> None:
-    if measured.is_asked and not measured.runs:
-        pytest.fail("memory_budget: the test has measured no command", False)
+def _judge(item: pytest.Item, runs: "Sequence[Run]") -> None:
     broken: list[str] = []
-    for run in measured.runs:
+    for run in runs:
         for budget in run.budgets:
             told = f"{_command(run)}: {_words(budget)}"
             if not budget.passed:

@@ -44,7 +44,8 @@ class Settings(NamedTuple):
     are whose the limits are, and ``notes`` what to say of them; the Run has both.
     ``parent``: the group to work below. ``backend`` and ``require``: see
     ``backends.choose``. ``user``: whom the program is run as, by root. ``needs``:
-    metrics without which there is no use in running it. ``directory`` and
+    metrics without which there is no use in running it. ``is_users_environment``:
+    the environment is to be left as it is for ``user``. ``directory`` and
     ``streams``: what it has in place of ours.
     """
 
@@ -61,6 +62,7 @@ class Settings(NamedTuple):
     require: str | None = None
     user: User | None = None
     needs: tuple[str, ...] = ()
+    is_users_environment: bool = False
     directory: str | None = None
     streams: Streams = OUR_STREAMS
 
@@ -141,6 +143,7 @@ def _attempt(
             restore=waiter.restore,
             environment=environment,
             user=settings.user,
+            is_users_environment=settings.is_users_environment,
             directory=settings.directory,
             streams=settings.streams,
         )
@@ -155,6 +158,7 @@ def _attempt(
             backend=settings.backend,
             require=settings.require,
             avoid=avoid,
+            owns_process=waiter.owns_process,
         )
         stack.callback(group.remove)
         limits = group.limit(settings.limits, strict=settings.strict_limits)

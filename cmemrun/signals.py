@@ -26,6 +26,9 @@ _WATCHED = _RELAYED | _STOPS | {signal.SIGCHLD, signal.SIGCONT}
 # (sigaction(2)). The terminal's have SI_KERNEL.
 _SENT_BY_PROCESS = frozenset({0, -1, -6})
 
+# poll(2) takes an int. Whoever waits for longer looks again in between.
+_LONGEST_POLL_MILLISECONDS = 2**31 - 1
+
 # Python ignores these from its start on, so that writes fail with an error
 # instead; a program expects to find them as they were before.
 _IGNORED_BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
@@ -36,6 +39,9 @@ class Waiter(Protocol):
 
     interrupted: bool
     """Whether somebody asked to end (SIGINT, SIGTERM, SIGHUP or SIGQUIT) since the last look."""
+
+    owns_process: bool
+    """Whether all that this process starts meanwhile is ours, as on the command line."""
 
     is_relative: Callable[[int], bool]
     """The program's processes: what they send to their process group has reached the program."""
@@ -65,6 +71,8 @@ class Foreground:
     ``after_stop`` are called when we stop and when somebody has continued us, and
     ``on_resize`` when its size has changed while the program runs.
     """
+
+    owns_process = True
 
     def __init__(self) -> None:
         self.interrupted = False
@@ -176,6 +184,8 @@ class Foreground:
 class Background:
     """For a caller's thread: no signal is touched."""
 
+    owns_process = False
+
     def __init__(self) -> None:
         self.interrupted = False
         self.is_relative: Callable[[int], bool] = lambda _: False
@@ -190,7 +200,7 @@ class Background:
             handle = os.pidfd_open(program.pid)  # Linux 5.3
         except ProcessLookupError:
             return
-        except OSError:
+        except (OSError, AttributeError):  # a Python built for older kernels lacks the name
             self.sleep((), 0.01 if seconds is None else min(seconds, 0.01))
             return
         try:
@@ -207,7 +217,8 @@ class Background:
         poll = select.poll()
         for handle in handles:
             poll.register(handle, select.POLLIN)
-        poll.poll(None if seconds is None else max(0, math.ceil(seconds * 1000)))
+        wait = None if seconds is None else max(0, math.ceil(seconds * 1000))
+        poll.poll(wait if wait is None else min(wait, _LONGEST_POLL_MILLISECONDS))
 
     def stopped(self, program: Program, signum: int) -> None:
         """Whoever stopped it will continue it."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -73,6 +74,41 @@ def test_a_failure_in_between_is_told() -> None:
     with pytest.raises(ProgramNotExecutable):
         program.ended(timed_out=False)
     program.abandon()
+
+
+def test_whoever_has_a_copy_of_its_pipe_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread's fork without an exec has one, for as long as it lives."""
+    make, copies = os.pipe, []
+
+    def pipe() -> tuple[int, int]:
+        reading, writing = make()
+        copies.append(os.dup(writing))
+        return reading, writing
+
+    def close() -> None:
+        while copies:
+            os.close(copies.pop())
+
+    monkeypatch.setattr(os, "pipe", pipe)
+    program = Program(["sh", "-c", "exit 3"], restore=Background().restore)
+    program.open_gate()
+    wait(program)
+    rescue = threading.Timer(5, close)
+    rescue.start()
+    assert program.ended(timed_out=False).status == 3
+    assert copies
+    rescue.cancel()
+    program.abandon()
+    close()
+
+
+def test_a_wait_of_months() -> None:
+    """Longer than poll(2) can count."""
+    reading, writing = os.pipe()
+    os.write(writing, b"!")
+    Background().sleep((reading,), 1e9)
+    os.close(reading)
+    os.close(writing)
 
 
 def test_the_search() -> None:

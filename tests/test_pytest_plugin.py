@@ -1,5 +1,6 @@
 """The plugin in test suites of others."""
 
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -212,6 +213,74 @@ def test_a_lower_bound_is_warned_of(suite: pytest.Pytester) -> None:
     found.stdout.fnmatch_lines(["*BudgetNotProven: sh hold 8: tasks *(lower bound, not proven)*"])
     found.stdout.fnmatch_lines(["*is over the allowed 4.0 MiB*(lower bound)*"])
     run(suite, "-W", "error::cmemrun.pytest_plugin.BudgetNotProven").assert_outcomes(failed=2)
+
+
+def test_fixtures_measure_too(suite: pytest.Pytester) -> None:
+    """Before the body and after it, also where there is none for a setup that fails."""
+    suite.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def around(cmemrun):
+            cmemrun(HOLD + ["4"])
+            yield
+            cmemrun(HOLD + ["32"])
+
+        @pytest.fixture
+        def broken(cmemrun):
+            cmemrun(HOLD + ["8"])
+            raise ValueError
+
+        @pytest.mark.memory_budget("64Mi")
+        def test_within(around, cmemrun):
+            cmemrun(HOLD + ["12"])
+
+        @pytest.mark.memory_budget("24Mi")
+        def test_over(around):
+            pass
+
+        @pytest.mark.memory_budget("4Mi")
+        def test_of_the_setup(broken):
+            pass
+
+        def test_letters(cmemrun):
+            from cmemrun import BadInput
+            with pytest.raises(BadInput, match="a list of texts is wanted"):
+                cmemrun(["true"], assertions="oom_kill=0")
+        """
+    )
+    found = run(suite, "--memory-report", "--junitxml=junit.xml")
+    found.assert_outcomes(passed=3, errors=2)
+    found.stdout.fnmatch_lines(["*ERROR at teardown of test_over*", "*sh hold 32: peak 3*is over*"])
+    assert "sh hold 4: peak" not in found.stdout.str()
+    section = found.stdout.str().split("memory of commands")[1].split("short test")[0]
+    rows = [line.split("::")[1] for line in section.splitlines() if "::" in line]
+    assert sorted(rows) == [
+        "test_of_the_setup  sh hold 8",
+        "test_over  sh hold 32",
+        "test_over  sh hold 4",
+        "test_within  sh hold 12",
+        "test_within  sh hold 32",
+        "test_within  sh hold 4",
+    ]
+    [case] = [
+        case
+        for case in ElementTree.parse(suite.path / "junit.xml").iter("testcase")  # noqa: S314
+        if case.attrib["name"] == "test_within"
+    ]
+    commands = {
+        one.attrib["value"]
+        for one in case.iter("property")
+        if one.attrib["name"].endswith(".command")
+    }
+    assert commands == {"sh hold 4", "sh hold 12", "sh hold 32"}
+
+
+def test_an_older_pytest_loads_it() -> None:
+    """It has fewer names, and whoever has cmemrun installed loads the plugin."""
+    code = "import pytest; vars(pytest).pop('TerminalReporter', None); import cmemrun.pytest_plugin"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 REPORTED = """

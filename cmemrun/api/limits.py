@@ -70,6 +70,7 @@ def _count(name: str, value: int | str | None) -> model.Limit:
     if value is None or value == model.UNLIMITED.value:
         return None if value is None else model.UNLIMITED
     try:
-        return within(name, int(value), 1, _MOST_PIDS)
+        count = int(value) if isinstance(value, str) else value
     except ValueError as error:
         raise BadInput(f"{name}: {value!r} is no number of processes") from error
+    return within(name, count, 1, _MOST_PIDS)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack, get_args
 
 from cmemrun import runner
 from cmemrun.analysis.budget import judge, parse_assertion
@@ -13,6 +13,8 @@ from cmemrun.api.streams import Stream, open_streams
 from cmemrun.api.values import seconds
 from cmemrun.errors import BadInput
 from cmemrun.identity import find_user
+from cmemrun.launcher import original_environment
+from cmemrun.model import Assertion
 from cmemrun.sampler import Sampling
 
 __all__ = ["Command", "Options", "measure", "measure_async"]
@@ -21,6 +23,9 @@ Command = Sequence[str | os.PathLike[str]]
 """The program and its arguments; the program is searched for as a shell does."""
 
 _LEAST_REFRESH_SECONDS = 0.001
+
+_Backend = Literal["auto", "systemd", "v2", "v1", "proc"]
+_Require = Literal["cgroup", "exact"]
 
 
 class Options(TypedDict, total=False):
@@ -35,7 +40,7 @@ class Options(TypedDict, total=False):
     grace: float | str
     """After so much more time everything is killed; 5 seconds."""
     env: Mapping[str, str] | None
-    """The whole environment; the caller's."""
+    """The whole environment, as it is also for another user; the caller's."""
     cwd: str | os.PathLike[str] | None
     """The directory it starts in, and that its name is seen from; the caller's."""
     stdin: Stream
@@ -48,9 +53,9 @@ class Options(TypedDict, total=False):
     """Read what it writes: then ``Run.stdout`` and ``Run.stderr`` have it; no."""
     user: str | int | None
     """Run it as somebody else, by name or number, which only root can; no."""
-    backend: Literal["auto", "systemd", "v2", "v1", "proc"]
+    backend: _Backend
     """The way to have a group; ``"auto"``."""
-    require: Literal["cgroup", "exact"] | None
+    require: _Require | None
     """Refuse a lower bound: without a group, or any; no."""
     assertions: Sequence[str]
     """Budgets as ``"anon<=150Mi"``, ``"oom_kill=0"``, judged in ``Run.budgets``; none."""
@@ -71,7 +76,8 @@ def measure(command: Command, **options: Unpack[Options]) -> Run:
     * ``env=None``, ``cwd=None``, ``stdin=None``, ``stdout=None``, ``stderr=None``,
       ``capture_output=False``: as in ``subprocess.run``, without ``PIPE``; the text is
       in ``Run.stdout`` and ``Run.stderr``.
-    * ``user=None``: whom to run it as, by root.
+    * ``user=None``: whom to run it as, by root; the caller's environment is made that
+      user's, ``env`` is taken as it is.
     * ``backend="auto"``: or ``"systemd"``, ``"v2"``, ``"v1"``, ``"proc"``.
     * ``require=None``: ``"cgroup"`` refuses to do without a group, and ``"exact"``
       whatever is a lower bound.
@@ -103,7 +109,7 @@ def _job(command: Command, options: Options) -> Job[Run]:
             raise TypeError(f"measure() got an unexpected keyword argument {name!r}")
     words = _words(command)
     settings, environment = _settings(options), _environment(options.get("env"))
-    assertions = [parse_assertion(text) for text in options.get("assertions", ())]
+    assertions = _assertions(options.get("assertions", ()))
     settings = settings._replace(needs=tuple(one.metric for one in assertions))
 
     def work(waiter: Stoppable) -> Run:
@@ -112,6 +118,7 @@ def _job(command: Command, options: Options) -> Job[Run]:
             options.get("stdout"),
             options.get("stderr"),
             capture_output=options.get("capture_output", False),
+            user=settings.user,
         ) as captured:
             run = runner.measure(
                 words,
@@ -131,17 +138,34 @@ def _job(command: Command, options: Options) -> Job[Run]:
 def _settings(options: Options) -> runner.Settings:
     refresh = seconds("refresh", options.get("refresh", 0.5), least=_LEAST_REFRESH_SECONDS)
     limits, user = options.get("limits"), options.get("user")
+    backend, require = options.get("backend", "auto"), options.get("require")
+    _one_of("backend", backend, get_args(_Backend))
+    _one_of("require", require, (None, *get_args(_Require)))
     cwd, timeout = options.get("cwd"), options.get("timeout")
     return runner.Settings(
         sampling=Sampling(refresh_seconds=refresh),
         limits=(limits or Limits()).in_bytes(),
         timeout_seconds=None if timeout is None else seconds("timeout", timeout),
         grace_seconds=seconds("grace", options.get("grace", 5.0)),
-        backend=options.get("backend", "auto"),
-        require=options.get("require"),
+        backend=backend,
+        require=require,
         user=None if user is None else find_user(str(user)),
+        is_users_environment=options.get("env") is not None,
         directory=None if cwd is None else os.fspath(cwd),
     )
+
+
+def _one_of(name: str, value: object, known: Sequence[object]) -> None:
+    """``BadInput`` for what is none of them, which would else go unnoticed."""
+    if value not in known:
+        choices = ", ".join(map(repr, known))
+        raise BadInput(f"{name}: there is no {value!r}", hint=f"choose one of {choices}")
+
+
+def _assertions(texts: Sequence[str]) -> list[Assertion]:
+    if isinstance(texts, str):
+        raise BadInput("assertions: a list of texts is wanted", hint=f"write [{texts!r}]")
+    return [parse_assertion(text) for text in texts]
 
 
 def _words(command: Command) -> list[str]:
@@ -154,7 +178,7 @@ def _words(command: Command) -> list[str]:
 
 def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
     """A copy, as the caller's may change meanwhile; ``BadInput`` for what no program can have."""
-    environment = dict(os.environ if env is None else env)
+    environment = original_environment() if env is None else dict(env)
     for name, value in environment.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise BadInput(f"env: {name!r} is no name, or has no value, that a program can have")

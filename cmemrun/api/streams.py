@@ -10,7 +10,8 @@ from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
 from cmemrun import launcher
-from cmemrun.errors import BadInput
+from cmemrun.errors import BadInput, CmemrunError
+from cmemrun.identity import User
 
 __all__ = ["Captured", "HasFileno", "Stream", "open_streams"]
 
@@ -45,7 +46,9 @@ class Reader:
     group may hold on to that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, user: User | None) -> None:
+        """``user`` is whose program writes, where that is not ourselves."""
+        self._user = user
         self._parts: list[bytes] = []
         self._thread = threading.Thread(target=self._run, name="cmemrun-reader", daemon=True)
 
@@ -55,10 +58,26 @@ class Reader:
         return b"".join(self._parts).decode("utf-8", "backslashreplace")
 
     def __enter__(self) -> "Reader":
-        self._reading, self.writing = os.pipe()
-        os.set_blocking(self._reading, False)
-        self._over = os.eventfd(0, os.EFD_CLOEXEC)
-        self._thread.start()
+        with contextlib.ExitStack() as undo:
+            try:
+                self._reading, self.writing = os.pipe()
+                undo.callback(os.close, self._reading)
+                undo.callback(os.close, self.writing)
+                os.set_blocking(self._reading, False)
+                self._over = os.eventfd(0, os.EFD_CLOEXEC)
+                undo.callback(os.close, self._over)
+                self._thread.start()
+            except (
+                OSError,
+                RuntimeError,
+            ) as error:  # the latter where there is no thread to be had
+                raise CmemrunError(f"cannot read what the program writes: {error}") from error
+            undo.pop_all()
+        if self._user is not None:
+            # Who opens /dev/stdout needs a right to the pipe. Where we may not give
+            # it, we cannot become that user, either, and that is said elsewhere.
+            with contextlib.suppress(OSError):
+                os.fchown(self.writing, self._user.uid, -1)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,7 +101,12 @@ class Reader:
 
 @contextlib.contextmanager
 def open_streams(
-    stdin: Stream, stdout: Stream, stderr: Stream, *, capture_output: bool
+    stdin: Stream,
+    stdout: Stream,
+    stderr: Stream,
+    *,
+    capture_output: bool,
+    user: User | None = None,
 ) -> Generator[Captured, None, None]:
     """What they are for a program; ``BadInput`` for what is no stream, or is given twice."""
     if capture_output and (stdout is not None or stderr is not None):
@@ -90,8 +114,8 @@ def open_streams(
     if subprocess.STDOUT in (stdin, stdout):
         raise BadInput("STDOUT is for stderr")
     with contextlib.ExitStack() as stack:
-        out = stack.enter_context(Reader()) if capture_output else None
-        err = stack.enter_context(Reader()) if capture_output else None
+        out = stack.enter_context(Reader(user)) if capture_output else None
+        err = stack.enter_context(Reader(user)) if capture_output else None
 
         def descriptor(name: str, stream: Stream) -> int | None:
             if stream != subprocess.DEVNULL:

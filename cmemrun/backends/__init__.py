@@ -33,6 +33,7 @@ def choose(
     backend: str = "auto",
     require: str | None = None,
     avoid: Container[str] = (),
+    owns_process: bool = False,
 ) -> Group:
     """Make a group for a waiting program in the best way this machine offers.
 
@@ -42,6 +43,7 @@ def choose(
     it. ``backend`` is ``auto``, ``systemd``, ``v2``, ``v1`` or ``proc``.
     ``require`` is ``cgroup`` to refuse a measurement without a group, or ``exact``
     to refuse a sampled peak, too. ``avoid`` are ways that have failed already.
+    ``owns_process``: nobody else starts processes from this one meanwhile.
 
     Raises ``BadInput`` for a parent that is no memory group and ``NoGroup``,
     with the reason of every way, where none works or none is good enough;
@@ -84,7 +86,8 @@ def choose(
     if "proc" in wanted and require is None:
         from cmemrun.backends.proc import ProcessTree
 
-        return ProcessTree(surrounding, heir, why.message or "--backend proc asks for none")
+        reason = why.message or "--backend proc asks for none"
+        return ProcessTree(surrounding, heir, reason, owns_process=owns_process)
     if backend == "proc":
         raise NoGroup("--backend proc makes no memory group", hint="leave it out")
     hints = [why.hint] if why.hint else []

@@ -17,7 +17,15 @@ import time
 from cmemrun.backends.base import LIMIT_OPTIONS, CpuTime, Heir
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
-from cmemrun.kernel.process import Memory, descendants, has_executed, is_alive, memory_of
+from cmemrun.kernel.process import (
+    Memory,
+    all_processes,
+    descendants,
+    has_executed,
+    identify,
+    is_alive,
+    memory_of,
+)
 from cmemrun.log import Log
 from cmemrun.model import Composition, Events, Identity, Limits, Sample
 
@@ -25,15 +33,18 @@ __all__ = ["ProcessTree"]
 
 log = Log(__name__)
 
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2), Linux 3.4
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37  # prctl(2), Linux 3.4
 _END_SECONDS = 10.0
 
 
 class ProcessTree:
     """What stands for a group where there is none: the program and all its descendants.
 
-    The calling process becomes the reaper of orphans, so that one whose parent
-    has ended stays among our descendants.
+    Who has once been seen to descend from it belongs to it, wherever it is later.
+    A daemon that leaves its parent between two looks is seen only as an orphan.
+    Where the calling process is ours alone, it becomes the reaper of orphans, and
+    takes in whoever else comes to it; in a larger process, whose children are its
+    own, and which may have several runs, nothing is changed and nothing taken in.
     """
 
     name = way = "proc"
@@ -43,16 +54,24 @@ class ProcessTree:
     slowest_probe_seconds = 10.0
     directories: list[str] = []  # noqa: RUF012 (of the protocol; nobody adds to it)
 
-    def __init__(self, surrounding: Surrounding, heir: Heir, reason: str) -> None:
-        """``reason`` is why there is no group."""
+    def __init__(
+        self, surrounding: Surrounding, heir: Heir, reason: str, *, owns_process: bool
+    ) -> None:
+        """``reason`` is why there is no group; ``owns_process`` as for ``choose``."""
         self.notes = [
             f"there is no group to measure, so this is a sum over the processes: {reason}",
             "page cache, mapped files and kernel memory are left out, and peaks between two looks",
         ]
+        if not owns_process:
+            self.notes.append(
+                "a process that leaves its parent between two looks is not counted, nor ended:"
+                " it cannot be told from one that the caller starts"
+            )
         self._heir = heir
-        # What we had started before is not the program's: the keeper, or in a
-        # larger process somebody else's children.
-        self._others = {process.pid for process in descendants(os.getpid())}
+        self._owns_process = owns_process
+        # Whoever we had before, and what those make: the keeper, or a server that
+        # was started before we were executed, with its workers.
+        self._others: set[Identity] = set()
         self._program_pid = 0
         self._executed = False
         self._program_files_bytes = 0
@@ -66,11 +85,17 @@ class ProcessTree:
         own = memory_of(os.getpid())
         self._own_highest_bytes = own.highest_resident_bytes if own else 0
         self._surrounding = surrounding
-        _become_reaper(True)
+        self._was_reaper = _become_reaper(True) if owns_process else None
 
     def attach(self, pid: int) -> None:
         self._program_pid = pid
-        self._others.discard(pid)
+        program = identify(pid)
+        if program is not None:
+            self._members = {program}
+        if self._owns_process:
+            now = all_processes()
+            ours = {process for process, parent in now.items() if parent == os.getpid()}
+            self._others = descendants(ours - self._members, now)
         self._look()
         self.notes.extend(self._surrounding.watch())
 
@@ -169,7 +194,8 @@ class ProcessTree:
             self.kill()
             time.sleep(wait)
             wait = min(wait * 2, 0.05)
-        _become_reaper(False)
+        if self._was_reaper is not None:
+            _become_reaper(self._was_reaper)
         return True
 
     def close(self) -> None:
@@ -190,10 +216,17 @@ class ProcessTree:
     def _look(self) -> None:
         """Find who belongs to us now, and wait for those orphans that have ended."""
         with self._looking:
-            found = {who for who in descendants(os.getpid()) if who.pid not in self._others}
+            now, own_pid = all_processes(), os.getpid()
+            roots = set(self._members)
+            if self._owns_process:
+                # First of all: what a server's worker leaves behind is the server's.
+                self._others = descendants(self._others, now)
+                children = {process for process, parent in now.items() if parent == own_pid}
+                roots |= children - self._others
+            found = descendants(roots, now)
             for process in found:
                 # Its own end the program's launcher wants to hear of.
-                if process.pid != self._program_pid:
+                if now[process] == own_pid and process.pid != self._program_pid:
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(process.pid, os.WNOHANG)
             if found != self._members:
@@ -201,9 +234,12 @@ class ProcessTree:
                 self._heir.watch(found)
 
 
-def _become_reaper(yes: bool) -> None:
+def _become_reaper(yes: bool) -> bool:
+    """Whether this process was the reaper of orphans before."""
     import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc, before = ctypes.CDLL(None, use_errno=True), ctypes.c_int()
+    libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0) != 0:
         log.debug("no reaper of orphans errno=%d", ctypes.get_errno())
+    return bool(before.value)

@@ -131,7 +131,7 @@ class V1Group(V1Source, DirectoryGroup):
     """One that we made."""
 
     def _set_limit(self, name: str, value: Limit, option: str, wanted: Limits) -> None:
-        written = str(value) if isinstance(value, int) else "-1"
+        written = "-1" if value is UNLIMITED else str(value)
         if name == "max_bytes":
             self._set("memory.limit_in_bytes", written, option=option)
         elif name == "low_bytes":
@@ -146,9 +146,9 @@ class V1Group(V1Source, DirectoryGroup):
 
     def _set_swap(self, value: Limit, limit: Limit, option: str) -> None:
         """On v1 the two have one limit together."""
-        if not isinstance(value, int):
+        if value is UNLIMITED:
             self._set(_BOTH, "-1", option=option)
-        elif isinstance(limit, int):
+        elif isinstance(limit, int) and isinstance(value, int):
             self._set(_BOTH, str(limit + value), option=option)
         else:
             raise _not_on_v1(option, "v1 limits swap and memory together only, so it wants --limit")

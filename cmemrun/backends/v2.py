@@ -12,7 +12,7 @@ from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, ancestors
 from cmemrun.log import Log
-from cmemrun.model import Events, Limit, Limits, Paging, Sample
+from cmemrun.model import UNLIMITED, Events, Limit, Limits, Paging, Sample
 
 __all__ = ["V2Group", "V2Source", "make"]
 
@@ -116,7 +116,7 @@ class V2Group(V2Source, DirectoryGroup):
     """One that we made."""
 
     def _set_limit(self, name: str, value: Limit, option: str, wanted: Limits) -> None:
-        written = str(value) if isinstance(value, int) else "max"
+        written = "max" if value is UNLIMITED else str(value)
         self._set(_LIMITS[name], written, option=option)
 
     def _set_together(self) -> None:

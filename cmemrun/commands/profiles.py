@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cmemrun.kubernetes.pod import Container, Pod
     from cmemrun.kubernetes.rules import Kubelet
 
-__all__ = ["Profile", "load_yaml", "profile_of", "read_pods"]
+__all__ = ["Profile", "load_yaml", "profile_of", "read_manifest", "read_pods"]
 
 # No manifest is as large; what is would take our memory.
 _MOST_BYTES = 4 * 2**20
@@ -69,12 +69,15 @@ def profile_of(options: "RunOptions") -> Profile | None:
     )
 
 
-def read_pods(path: str) -> "list[Pod]":
-    """The pods of a manifest; ``BadInput`` with the path where there is none."""
+def read_pods(path: str, text: bytes | None = None) -> "list[Pod]":
+    """The pods of a manifest; ``BadInput`` with the path where there is none.
+
+    ``text`` is what is in it, where that has been read already.
+    """
     from cmemrun.kubernetes.pod import find_pods
 
     try:
-        pods = list(find_pods(load_yaml(path)))
+        pods = list(find_pods(load_yaml(read_manifest(path) if text is None else text)))
     except BadInput as error:
         raise BadInput(f"{path!r}: {error.message}", hint=error.hint) from error
     if not pods:
@@ -85,14 +88,8 @@ def read_pods(path: str) -> "list[Pod]":
     return pods
 
 
-def load_yaml(path: str, *, keep_comments: bool = False) -> list[Any]:
-    """The documents of a file, plain values only; ``BadInput`` where it cannot be read.
-
-    ``keep_comments``: so that they can be written again as they were.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+def read_manifest(path: str) -> bytes:
+    """What is in a file, which may be a pipe; ``BadInput`` where it cannot be read."""
     try:
         with open(path, "rb") as file:
             text = file.read(_MOST_BYTES + 1)
@@ -100,6 +97,17 @@ def load_yaml(path: str, *, keep_comments: bool = False) -> list[Any]:
         raise BadInput(f"cannot read {path!r}: {error.strerror}") from error
     if len(text) > _MOST_BYTES:
         raise BadInput("it is larger than any manifest")
+    return text
+
+
+def load_yaml(text: bytes, *, keep_comments: bool = False) -> list[Any]:
+    """The documents of a manifest, plain values only; ``BadInput`` where it is none.
+
+    ``keep_comments``: so that they can be written again as they were.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     # Neither makes objects of what a tag names: that takes the loader "unsafe".
     yaml = YAML(typ="rt" if keep_comments else "safe", pure=True)
     try:

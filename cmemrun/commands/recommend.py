@@ -1,5 +1,6 @@
 """``cmemrun recommend``: what to write into a manifest, from recorded runs."""
 
+import codecs
 import io
 import json
 import re
@@ -134,14 +135,16 @@ def _patched(path: str, name: str | None, resources: dict[str, dict[str, str]]) 
     """The manifest as it was, comments included, but for the memory of one container."""
     from ruamel.yaml import YAML
 
-    from cmemrun.commands.profiles import load_yaml, read_pods
+    from cmemrun.commands.profiles import load_yaml, read_manifest, read_pods
     from cmemrun.kubernetes.pod import containers_of
 
-    pods = read_pods(path)
+    # Once: it may be a pipe.
+    text = read_manifest(path)
+    pods = read_pods(path, text)
     if len(pods) > 1:
         raise BadInput(f"{path!r}: there are several pods in it", hint="give a file with one")
     wanted = pods[0].container(name).name
-    documents = load_yaml(path, keep_comments=True)
+    documents = load_yaml(text, keep_comments=True)
     for container in containers_of(documents):
         if container["name"] == wanted:
             if not container.get("resources"):
@@ -154,15 +157,17 @@ def _patched(path: str, name: str | None, resources: dict[str, dict[str, str]]) 
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
-    yaml.indent(mapping=2, sequence=2 + (offset := _list_offset(path)), offset=offset)
+    yaml.indent(mapping=2, sequence=2 + (offset := _list_offset(text)), offset=offset)
     yaml.dump_all(documents, file)
     return file.getvalue()
 
 
-def _list_offset(path: str) -> int:
+def _list_offset(text: bytes) -> int:
     """How far the lists of a manifest are moved in below their key: 0 or 2 is usual."""
-    with open(path, encoding="utf-8") as file:
-        below = re.search(r"^( *)[\w-]+:[ ]*\n(?: *#.*\n)*( *)- ", file.read(), re.MULTILINE)
+    # YAML's two encodings, as its reader tells them apart.
+    is_wide = text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    lines = text.decode("utf-16" if is_wide else "utf-8").replace("\r\n", "\n")
+    below = re.search(r"^( *)[\w-]+:[ ]*\n(?: *#.*\n)*( *)- ", lines, re.MULTILINE)
     return max(0, len(below[2]) - len(below[1])) if below else 0
 
 

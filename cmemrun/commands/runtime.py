@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 
 from cmemrun.errors import BadInput
 from cmemrun.kernel.hierarchy import detect
+from cmemrun.log import Log
 from cmemrun.model import Limits, Run
 from cmemrun.runtimes import Bounds, bounds_of, title, to_set, under
 from cmemrun.runtimes.bounds import BESIDE
 from cmemrun.runtimes.recognition import find, recognize
 
 __all__ = ["setting_for", "with_runtime"]
+
+log = Log(__name__)
 
 
 def setting_for(
@@ -52,11 +55,17 @@ def with_runtime(
     added: Mapping[str, str],
 ) -> Run:
     """The run with what its program is made with, and does with the limit."""
-    program = find(command, environment)
-    runtime = program and recognize(program, environment)
+    try:
+        program = find(command, environment)
+        runtime = program and recognize(program, environment)
+        runtime = runtime and under(runtime, _bounds(measured.limits))
+    except Exception as error:
+        # Whatever the files of others have in them, which is not looked at before:
+        # what has been measured is not to be lost for it.
+        log.debug("runtime of=%r error=%r", command[0], error)
+        runtime = None
     if not runtime:
         return measured
-    runtime = under(runtime, _bounds(measured.limits))
     return measured._replace(runtime=runtime._replace(environment=tuple(added.items())))
 
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cmemrun.model import Identity, Mappings, Process, Straggler
 
 __all__ = [
     "Memory",
+    "all_processes",
     "descendants",
     "describe",
     "has_executed",
@@ -58,16 +59,38 @@ def describe(pid: int) -> Straggler:
         return Straggler(pid, None, ())
 
 
-def descendants(pid: int) -> set[Identity]:
-    """The children of a process and theirs, dead ones that nobody has waited for included."""
-    import psutil
+def all_processes() -> dict[Identity, int]:
+    """Every process there is, and its parent's PID; those that have ended unwaited for, too."""
+    found: dict[Identity, int] = {}
+    for name in os.listdir("/proc"):
+        fields = _stat(int(name)) if name.isdecimal() else None
+        if fields:
+            found[Identity(int(name), int(fields[19]))] = int(fields[1])
+    return found
 
-    try:
-        children = psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return set()
-    found = ((child.pid, _state_and_start(child.pid)) for child in children)
-    return {Identity(child, stat[1]) for child, stat in found if stat}
+
+def descendants(roots: Iterable[Identity], parents: Mapping[Identity, int]) -> set[Identity]:
+    """Those ``roots`` that are among ``all_processes``, their children, and theirs.
+
+    A root that has ended while all were being looked at may still be named as a parent.
+    """
+    children: dict[int, list[Identity]] = {}
+    for process, parent in parents.items():
+        children.setdefault(parent, []).append(process)
+    found: set[Identity] = set()
+    taken = {process.pid for process in parents}
+    waiting = [root for root in roots if root in parents or root.pid not in taken]
+    while waiting:
+        process = waiting.pop()
+        if process not in found:
+            found.add(process)
+            # What is older than its parent was made by somebody who had that number before.
+            waiting += (
+                child
+                for child in children.get(process.pid, ())
+                if child.start_ticks >= process.start_ticks
+            )
+    return found & parents.keys()
 
 
 def identify(pid: int) -> Identity | None:

@@ -28,9 +28,9 @@ _CONFIGURED = "System.GC.HeapHardLimit"
 def version(elf: Elf, path: str, arguments: Sequence[str]) -> str:
     """What the program's ``runtimeconfig.json`` asks for, else the newest that is installed."""
     options = _configuration(path, arguments)
-    framework = options.get("framework") or next(
-        iter(options.get("frameworks") or options.get("includedFrameworks") or ()), None
-    )
+    several = options.get("frameworks") or options.get("includedFrameworks")
+    first = several[0] if isinstance(several, list) and several else None
+    framework = options.get("framework") or first
     if isinstance(framework, dict) and isinstance(framework.get("version"), str):
         return framework["version"] if re.fullmatch(r"[\w.-]{1,40}", framework["version"]) else ""
     try:

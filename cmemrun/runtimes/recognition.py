@@ -30,6 +30,9 @@ _BUNDLE = bytes.fromhex("8b1202b96a612038727b930214d7a03213f5b9e6efae3318ee3b2dc
 # Node has 8 MiB of names, and a .NET host, which is small, a few KiB of constants.
 _MOST_NAMES_BYTES, _MOST_CONSTANTS_BYTES = 32 * MIB, 4 * MIB
 
+# Longer than any that means something; a file of somebody's may have a MiB there.
+_LONGEST_SETTING = 1000
+
 
 class Program(NamedTuple):
     """The file that the kernel executes in the end, and what it is given."""
@@ -69,7 +72,10 @@ def recognize(
             skipped = sparing and name == "node"
             version = "" if skipped else kind.version(elf, *program)
             if version is not None:
-                settings = kind.settings(*program, environment)
+                settings = tuple(
+                    one if len(one) <= _LONGEST_SETTING else f"{one[:_LONGEST_SETTING]}…"
+                    for one in kind.settings(*program, environment)
+                )
                 return Runtime(name, version or None, program.path, settings)
     return None
 

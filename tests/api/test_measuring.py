@@ -1,10 +1,12 @@
 """What goes in, what comes out, and what is raised."""
 
 import dataclasses
+import errno
 import os
 import pickle
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 import cmemrun
 from cmemrun import Limits, model
+from cmemrun.api.streams import open_streams
 from tests.api.conftest import MIB, load
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -82,6 +85,14 @@ def test_paths_are_words_too(tmp_path: Path) -> None:
         (cmemrun.BadInput, ["true"], {"limits": Limits(pids="many")}),
         (cmemrun.BadInput, ["true"], {"limits": Limits(pids=0)}),
         (cmemrun.BadInput, ["true"], {"limits": Limits(oom_score_adj=1001)}),
+        # Each of these has looked like a limit, and been none.
+        (cmemrun.BadInput, ["true"], {"limits": Limits(max=64.0 * MIB)}),  # type: ignore[arg-type]
+        (cmemrun.BadInput, ["true"], {"limits": Limits(swap=0.0)}),  # type: ignore[arg-type]
+        (cmemrun.BadInput, ["true"], {"limits": Limits(high=True)}),
+        (cmemrun.BadInput, ["true"], {"limits": Limits(pids=2.5)}),  # type: ignore[arg-type]
+        (cmemrun.BadInput, ["true"], {"require": "exakt"}),
+        (cmemrun.BadInput, ["true"], {"backend": "v3"}),
+        (cmemrun.BadInput, ["true"], {"timeout": 1e10}),
         (cmemrun.BadInput, ["true"], {"assertions": ["annon<=1Mi"]}),
         (cmemrun.BadInput, ["true"], {"user": "nobody-of-this-name"}),
         (cmemrun.BadInput, ["true"], {"env": {"A=": "1"}}),
@@ -98,6 +109,11 @@ def test_paths_are_words_too(tmp_path: Path) -> None:
 def test_what_cannot_be_is_raised(error: type[Exception], command: Any, options: Any) -> None:
     with pytest.raises(error):
         cmemrun.measure(command, **options)
+
+
+def test_assertions_are_not_taken_letter_by_letter() -> None:
+    with pytest.raises(cmemrun.BadInput, match="a list of texts is wanted"):
+        cmemrun.measure(["true"], assertions="oom_kill=0")
 
 
 def test_limits_in_the_kernel() -> None:
@@ -117,6 +133,62 @@ def test_limits_are_a_value() -> None:
 def test_another_user() -> None:
     run = cmemrun.measure(["id", "-un"], user="nobody", capture_output=True)
     assert run.stdout == "nobody\n" and run.user == "nobody"
+
+
+def test_another_users_environment() -> None:
+    run = cmemrun.measure(["env"], user="nobody", capture_output=True)
+    assert run.stdout is not None and "LOGNAME=nobody\n" in run.stdout
+    given = cmemrun.measure(["/usr/bin/env"], user="nobody", env={"A": "1"}, capture_output=True)
+    assert given.stdout == "A=1\n"
+
+
+def test_another_user_can_open_the_streams() -> None:
+    script = "echo out > /dev/stdout; echo err > /dev/stderr"
+    run = cmemrun.measure(["sh", "-c", script], user="nobody", capture_output=True)
+    assert (run.stdout, run.stderr) == ("out\n", "err\n")
+
+
+def test_a_nameless_entry_in_the_callers_environment() -> None:
+    """Some shells leave one, and Python cannot pass it on."""
+    code = """
+import cmemrun, os
+assert "" in os.environ
+run = cmemrun.measure(["/usr/bin/env"], capture_output=True)
+assert "A=1" in run.stdout and "=foo" not in run.stdout.splitlines()
+"""
+    environment = os.environ | {"": "foo", "A": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_a_python_built_for_older_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    assert cmemrun.measure(["sh", "-c", "sleep 0.1; exit 3"]).exit.status == 3
+
+
+@pytest.mark.parametrize("forks", [0, 1])
+def test_a_machine_that_is_full_of_processes(forks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first fork is the program's, the second the keeper's."""
+    fork, left = os.fork, [None] * forks
+
+    def refuse() -> int:
+        if left:
+            left.pop()
+            return fork()
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(cmemrun.CmemrunError, match="cannot fork: Resource temporarily"):
+        cmemrun.measure(["true"], capture_output=True)
+
+
+def test_a_machine_that_is_full_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(cmemrun.CmemrunError, match="can't start new thread"):  # noqa: SIM117
+        with open_streams(None, None, None, capture_output=True):
+            pass
 
 
 def test_streams_as_given(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Recommendations as they are printed: for people, programs and manifests."""
 
 import json
+import os
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -63,6 +64,25 @@ def test_a_manifest_with_them_in_it(saved: str, tmp_path: Path) -> None:
     bare.write_text("kind: Pod\nspec:\n  containers:\n  - name: a  # mine\n---\nkind: Service\n")
     told = recommend(saved, "--patch", str(bare)).stdout
     assert "# mine" in told and "kind: Service" in told and "memory:" in told
+
+
+def test_a_manifest_is_read_once_and_may_be_wide(saved: str, tmp_path: Path) -> None:
+    text = "kind: Pod\nspec:\n  containers:\n    - name: a  # mine\n"
+    reading, writing = os.pipe()
+    with open(writing, "w") as pipe:
+        pipe.write(text)
+    with open(reading) as pipe:
+        done = subprocess.run(
+            [CMEMRUN, "recommend", saved, "--patch", "/dev/stdin"],
+            stdin=pipe,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert "    - name: a  # mine\n" in done.stdout and "memory:" in done.stdout
+    wide = tmp_path / "wide.yaml"
+    wide.write_text(text.replace("\n", "\r\n"), encoding="utf-16", newline="")
+    assert recommend(saved, "--patch", str(wide)).stdout == done.stdout
 
 
 @pytest.mark.parametrize(

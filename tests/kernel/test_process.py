@@ -4,7 +4,8 @@ import subprocess
 import sys
 import time
 
-from cmemrun.kernel.process import largest
+from cmemrun.kernel.process import descendants, largest
+from cmemrun.model import Identity
 
 
 def test_only_the_largest_are_looked_at_closely() -> None:
@@ -21,3 +22,15 @@ def test_only_the_largest_are_looked_at_closely() -> None:
     assert [who.rss_bytes for who in found] == sorted(
         (who.rss_bytes for who in found), reverse=True
     )
+
+
+def test_who_descends_from_whom() -> None:
+    root, child, grandchild = Identity(10, 5), Identity(11, 6), Identity(12, 6)
+    older, other = Identity(13, 4), Identity(14, 9)
+    parents = {root: 1, child: 10, grandchild: 11, older: 10, other: 1}
+    assert descendants([root], parents) == {root, child, grandchild}
+    # It has ended while the others were looked at, and then somebody else has its number.
+    del parents[root]
+    assert descendants([root], parents) == {child, grandchild}
+    parents[Identity(10, 8)] = 1
+    assert descendants([root], parents) == set()

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+import cmemrun
+from cmemrun.commands import runtime
 from cmemrun.report.document import parse, render
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.runtimes import real
@@ -33,6 +35,15 @@ def saved(cmemrun: Cmemrun, tmp_path: Path) -> Any:
         return str(path)
 
     return save
+
+
+def test_what_cannot_be_recognized_costs_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("a file that nobody has thought of")
+
+    run = cmemrun.measure(["true"])
+    monkeypatch.setattr(runtime, "recognize", fail)
+    assert runtime.with_runtime(run, ["true"], {"PATH": "/bin"}, {}) is run
 
 
 def test_what_is_refused(cmemrun: Cmemrun) -> None:

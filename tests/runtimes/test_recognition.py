@@ -103,6 +103,12 @@ def test_dotnet_and_what_its_program_asks_for(tmp_path: Path) -> None:
     # A host of the program's own, as `dotnet build` makes it, has the same beside it.
     host = executable(tmp_path / "app", Path(dotnet).read_bytes())
     assert (own := told(host)) and (own.name, own.version) == ("dotnet", "8.0.1")
+    settings = b'{"System.GC.HeapHardLimit": "' + b"x" * 100_000 + b'"}'
+    (tmp_path / "app.runtimeconfig.json").write_bytes(
+        b'{"runtimeOptions": {"frameworks": 5, "configProperties": ' + settings + b"}}"
+    )
+    assert (own := told(host)) and own.version is None
+    assert [len(one) for one in own.settings] == [1001]
     for wrong in (b"{", b"[]", b'{"runtimeOptions": 1}', b"[" * 100_000):
         (tmp_path / "app.runtimeconfig.json").write_bytes(wrong)
         assert (own := told(host)) and own.version is None
