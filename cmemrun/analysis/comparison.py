@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cmemrun.analysis.metrics import METRICS, Kind, Metric
-from cmemrun.analysis.statistics import Spread, Statistics, bootstrap, counted, summarize
+from cmemrun.analysis.statistics import FEWEST, Spread, Statistics, bootstrap, counted, summarize
 from cmemrun.errors import NotOffered
 from cmemrun.model import Budget, Run
 
@@ -90,13 +90,14 @@ def compare(base: Sequence[Run], new: Sequence[Run]) -> Comparison:
     """New runs against those of before; what was thrown off in either is left out."""
     before, after = summarize(base), summarize(new)
     spreads = {spread.metric: spread for spread in after.metrics}
+    kept = [[runs[index] for index in counted(runs)[0]] for runs in (base, new)]
     ways = {_way(run) for run in (*base, *new)}
     statuses = {before.status, after.status}
     differences = []
     for spread in before.metrics:
         if other := spreads.get(spread.metric):
             metric = METRICS[spread.metric]
-            interval = _interval(metric, base, new)
+            interval = _interval(metric, *kept)
             verdict, reason = _verdict(metric, spread, other, interval)
             if len(ways) > 1 and metric.kind is Kind.BYTES:
                 verdict = "unclear"
@@ -128,16 +129,13 @@ def _way(run: Run) -> str:
 def _interval(
     metric: Metric, base: Sequence[Run], new: Sequence[Run]
 ) -> tuple[float, float] | None:
-    before, after = _values(metric, base), _values(metric, new)
-    if min(len(before), len(after)) < 3:
+    """Of what the median has grown by, of runs that count; ``None`` where they are too few."""
+    before, after = (
+        [value for run in runs if (value := metric.of_run(run)) is not None] for runs in (base, new)
+    )
+    if min(len(before), len(after)) < FEWEST:
         return None
     return bootstrap(lambda median: median(after) - median(before))
-
-
-def _values(metric: Metric, runs: Sequence[Run]) -> list[float]:
-    kept, _ = counted(runs)
-    values = (metric.of_run(runs[index]) for index in kept)
-    return [value for value in values if value is not None]
 
 
 def _verdict(

@@ -9,13 +9,23 @@ from typing import NamedTuple
 from cmemrun.analysis.metrics import METRICS, Kind, Metric
 from cmemrun.model import Run
 
-__all__ = ["LeftOut", "Spread", "Statistics", "bootstrap", "counted", "resolution", "summarize"]
+__all__ = [
+    "FEWEST",
+    "LeftOut",
+    "Spread",
+    "Statistics",
+    "bootstrap",
+    "counted",
+    "resolution",
+    "summarize",
+]
 
 CONFIDENCE = 0.95
 """Of every interval."""
 
-# Fewer say nothing of how far others would lie apart.
-_FEWEST = 3
+FEWEST = 3
+"""Runs; fewer say nothing of how far others would lie apart."""
+
 _RESAMPLES = 2000
 
 # The modified z-score from which on a value is an outlier (Iglewicz and Hoaglin, How to
@@ -113,7 +123,7 @@ def _spread(
         minimum=min(values),
         median=statistics.median(values),
         maximum=max(values),
-        interval=bootstrap(lambda sample: sample(values)) if len(values) >= _FEWEST else None,
+        interval=bootstrap(lambda sample: sample(values)) if len(values) >= FEWEST else None,
         outliers=tuple(kept[index] for index in _outliers(values, finest)),
         resolution=finest,
     )
@@ -148,7 +158,7 @@ def _outliers(values: Sequence[float], finest: float) -> list[int]:
     middle = statistics.median(values)
     # Values that lie closer together than can be told are not told apart.
     usual = max(statistics.median(abs(value - middle) for value in values), finest / 2)
-    if len(values) < _FEWEST or not usual:
+    if len(values) < FEWEST or not usual:
         return []
     far = _OUTLYING * _MAD_TO_SIGMA * usual
     return [index for index, value in enumerate(values) if abs(value - middle) > far]
