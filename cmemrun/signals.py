@@ -225,7 +225,13 @@ class Background:
 
 
 def end_interrupted() -> None:
-    """End by SIGINT, which a shell must see to end its script or loop, too."""
+    """End by SIGINT, where there is a shell that must see it to end its script or loop, too.
+
+    Whoever presses Ctrl-C in a loop means the loop; to the shell the status is the
+    same. Without a shell (we lead the session) nobody looks, and nothing is done.
+    """
+    if os.getsid(0) == os.getpid():
+        return
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.kill(os.getpid(), signal.SIGINT)

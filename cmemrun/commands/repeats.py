@@ -69,7 +69,7 @@ def conclude(done: Repeated, publication: Publication, *, report_only: bool) -> 
     if done.failure is not None:
         say(done.failure.message, hint=done.failure.hint)
         return status or done.failure.exit_status
-    if done.was_interrupted_by_terminal and os.getsid(0) != os.getpid():
+    if done.was_interrupted_by_terminal:
         end_interrupted()
     if done.was_interrupted:
         return status or 130

@@ -1,6 +1,5 @@
 """``cmemrun [run] [OPTIONS] [--] PROGRAM [ARG]...``: measure one program."""
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -78,14 +77,7 @@ def _measure(
 
         broken = say_budgets(run.budgets)
         status = status or (0 if options.report_only else broken)
-    # Whoever presses Ctrl-C in a loop of a shell means the loop; the shell ends
-    # it when it sees us end by the signal, which to it has the same status.
-    # Without a shell (we lead the session) nobody looks.
-    if (
-        run.exit.signal == signal.SIGINT
-        and measured.was_interrupted_by_terminal
-        and os.getsid(0) != os.getpid()
-    ):
+    if run.exit.signal == signal.SIGINT and measured.was_interrupted_by_terminal:
         end_interrupted()
     return status
 
