@@ -4,7 +4,8 @@
 asyncio, and ``watch`` measures a process or group that is there already.
 """
 
-from typing import TYPE_CHECKING, Any
+# What type checkers take for typing's own, which takes as long to load as all of Python.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from cmemrun.api import Limits, Run, Watch, measure, measure_async, watch
@@ -44,7 +45,7 @@ __all__ = [
 
 if not TYPE_CHECKING:  # where every misspelt name would be one of any type
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         """Load a name when it is asked for: the command line, which needs none, starts sooner."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,6 +20,9 @@ _MAPPINGS_FACTOR = 4
 
 _MOST_PROCESSES = 20
 _MOST_MAPS = 1000
+# Descriptors are looked through for maps with the processes, and else this often:
+# at every refresh of 10 ms that alone would take the whole share.
+_MAPS_SECONDS = 0.5
 _FROM_BYTES = 16 * 2**20
 
 
@@ -52,6 +55,7 @@ class Census:
         self._saved_until = 0.0
         self._usage_bytes = 0
         self._known: tuple[Process, ...] = ()
+        self._next_maps_seconds = 0.0
         self.bpf_maps: dict[int, BpfMap] = {}
 
     def look(
@@ -73,9 +77,12 @@ class Census:
         worth = tracked or (
             near_peak and self._is_worth(sample.usage_bytes, occasion, notable_bytes)
         )
+        # Maps may come without a rise: what is kept for each CPU is in no group's usage.
+        maps_are_due = refresh and now >= self._next_maps_seconds
         left = self._saved_seconds - (0.0 if refresh else self._burst_seconds / 2)
-        if left <= 0 or not (worth or refresh):
+        if left <= 0 or not (worth or maps_are_due):
             return ()
+        self._next_maps_seconds = now + _MAPS_SECONDS
         started = time.thread_time()
         found: tuple[Process, ...] = ()
         if worth:
@@ -83,7 +90,6 @@ class Census:
             self._known = found or self._known
             if found and near_peak:
                 self._usage_bytes = sample.usage_bytes
-        # Maps may come without a rise: what is kept for each CPU is in no group's usage.
         self._look_at_maps()
         self._saved_seconds -= time.thread_time() - started
         return found

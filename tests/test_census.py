@@ -107,3 +107,19 @@ def test_maps_are_the_largest_that_were_seen(looks: Looks, monkeypatch: pytest.M
     held[:] = [BpfMap(number, "hash", 1, 0) for number in range(5000)]
     look(taken, 5, 20, Occasion.REFRESH)
     assert len(taken.bpf_maps) == 1000
+
+
+def test_maps_are_looked_for_twice_a_second(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short the interval: where nothing rises that would be most of what we use."""
+    asked: list[int] = []
+
+    def maps_of(pid: int) -> list[BpfMap]:
+        asked.append(pid)
+        return []
+
+    monkeypatch.setattr(census, "maps_of", maps_of)
+    taken = new()
+    assert look(taken, 0.1, 100, Occasion.REFRESH)
+    for tick in range(11, 111):
+        assert not look(taken, tick / 100, 100, Occasion.REFRESH)
+    assert len(asked) == 3
