@@ -90,6 +90,8 @@ def close(
     at_exit, at_peak = sampler.series.last, sampler.at_peak
     assert at_exit is not None and at_peak is not None  # noqa: S101 (start() took one)
     told = [*source.notes, *notes]
+    # Only while it ran it was seen whether the program makes groups of its own.
+    method = begun.method._replace(resolution_bytes=source.resolution_bytes)
     if high_water_bytes > sampler.highest_usage_bytes:
         told.append(
             "the peak lay between two looks: it is the high-water mark of one process's RSS"
@@ -100,7 +102,7 @@ def close(
     peak_bytes = max(peak or 0, sampler.highest_usage_bytes, high_water_bytes)
     oom_log = _read_log(kernel_log, source) if at_exit.events.oom_kill else None
     if peak is None:
-        held = held_at_kill(begun.limits, begun.method, oom_log, begun.environment.page_bytes)
+        held = held_at_kill(begun.limits, method, oom_log, begun.environment.page_bytes)
         if held is not None and held > peak_bytes:
             told.append(
                 "the peak lay between two looks: it is what the limit's OOM kill says of it"
@@ -118,7 +120,7 @@ def close(
     run = begun._replace(
         cpu_user_seconds=cpu.user_seconds if cpu else None,
         cpu_system_seconds=cpu.system_seconds if cpu else None,
-        method=begun.method._replace(
+        method=method._replace(
             peak_source="sampled" if peak is None else "kernel",
             lower_bound=peak is None,
             probe_seconds=sampler.probe_seconds,
@@ -179,8 +181,12 @@ def _in_first_pid_namespace() -> bool:
 
 
 def _explain(failure: Exception, elapsed_seconds: float) -> str:
-    gone = isinstance(failure, OSError) and failure.errno in (errno.ENODEV, errno.ENOENT)
-    what = "the group was removed by somebody else" if gone else f"sampling failed: {failure}"
+    if isinstance(failure, OSError) and failure.errno in (errno.ENODEV, errno.ENOENT):
+        what = "the group was removed by somebody else"
+    elif isinstance(failure, OSError | KernelTextError):
+        what = f"sampling failed: {failure}"
+    else:
+        what = f"sampling failed by a defect in cmemrun ({failure!r})"
     return f"{what} after {elapsed_seconds:.1f} s: the numbers end there"
 
 

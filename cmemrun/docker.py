@@ -39,7 +39,7 @@ def parse_size(text: str) -> int:
         raise BadInput(f"{text!r} is no size", hint="write 512m or 1g")
     size: int = int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
     if size >= 2**63:
-        raise BadInput(f"{text!r} is more than any kernel counts")
+        raise BadInput(f"{text!r} is more than any kernel counts", hint="write 512m for example")
     return size
 
 
@@ -85,7 +85,10 @@ def _parse(program: str, options: str) -> Any:
         raise BadInput(str(error), hint="close the quotes") from error
     # Docker checks it, Podman leaves it to the kernel, which refuses it, too (EINVAL).
     if told.oom_score_adj is not None and not -1000 <= told.oom_score_adj <= 1000:
-        raise BadInput(f"--oom-score-adj {told.oom_score_adj} is not between -1000 and 1000")
+        raise BadInput(
+            f"--oom-score-adj {told.oom_score_adj} is not between -1000 and 1000",
+            hint="write 500 for example",
+        )
     return told
 
 
@@ -111,9 +114,13 @@ def _docker(told: Any) -> list[Setting]:
         "--memory-reservation": told.memory_reservation,
     }.items():
         if 0 < size < _LEAST_BYTES:
-            raise BadInput(f"{option}: {size} bytes are less than Docker's least, 6m")
+            raise BadInput(
+                f"{option}: {size} bytes are less than Docker's least, 6m", hint="give 6m or more"
+            )
     if 0 < told.memory < told.memory_reservation:
-        raise BadInput("--memory-reservation is more than --memory")
+        raise BadInput(
+            "--memory-reservation is more than --memory", hint="make it less, or leave it out"
+        )
     # 0 is not to have given it.
     told.memory_swap = told.memory_swap or None
     found = _sizes(told, _DOCKER, f"{_CGROUPS}, ConvertMemorySwapToCgroupV2Value", _CGROUPS)
@@ -126,9 +133,14 @@ def _docker(told: Any) -> list[Setting]:
 
 def _podman(told: Any, least_score: int) -> list[Setting]:
     if told.oom_kill_disable:
-        raise BadInput(f"--oom-kill-disable: on v2 the container does not start ({_CRUN})")
+        raise BadInput(
+            f"--oom-kill-disable: on v2 the container does not start ({_CRUN})", hint="leave it out"
+        )
     if told.memory_swappiness != -1:
-        raise BadInput(f"--memory-swappiness: on v2 the container does not start ({_CRUN})")
+        raise BadInput(
+            f"--memory-swappiness: on v2 the container does not start ({_CRUN})",
+            hint="leave it out",
+        )
     found = _sizes(told, _PODMAN, _CRUN, _CRUN)
     if told.oom_score_adj is not None:
         score, rule = told.oom_score_adj, "--oom-score-adj"
@@ -150,7 +162,7 @@ def _pids(limit: int) -> str:
 def _sizes(told: Any, of_memory: str, of_swap: str, of_reservation: str) -> list[Setting]:
     memory, swap, reservation = told.memory, told.memory_swap, told.memory_reservation
     if swap is not None and swap > 0 and not memory:
-        raise BadInput("--memory-swap wants --memory beside it")
+        raise BadInput("--memory-swap wants --memory beside it", hint="add -m, for example -m 512m")
     if swap is not None and 0 < swap < memory:
         raise BadInput(
             "--memory-swap is less than --memory, and is both together",

@@ -3,6 +3,11 @@
 The library raises these; only ``cmemrun.commands`` prints them and exits.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threading import Thread
+
 __all__ = [
     "BadInput",
     "CmemrunError",
@@ -14,7 +19,10 @@ __all__ = [
     "ProgramNotFound",
     "WayFailed",
     "cannot_fork",
+    "start_thread",
 ]
+
+_TOO_MANY = "end other processes, or raise the limit: ulimit -u, or pids.max of our group"
 
 
 class CmemrunError(Exception):
@@ -25,6 +33,8 @@ class CmemrunError(Exception):
     """
 
     exit_status = 125
+    usual_hint: str | None = None
+    """The next step after any of this kind that has none of its own."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -34,10 +44,15 @@ class CmemrunError(Exception):
 
 def cannot_fork(error: OSError) -> CmemrunError:
     """What to say where the kernel makes no process for us."""
-    return CmemrunError(
-        f"cannot fork: {error.strerror}",
-        hint="end other processes, or raise the limit: ulimit -u, or pids.max of our group",
-    )
+    return CmemrunError(f"cannot fork: {error.strerror}", hint=_TOO_MANY)
+
+
+def start_thread(thread: "Thread") -> None:
+    """Start it; ``CmemrunError`` where the kernel makes none for us."""
+    try:
+        thread.start()
+    except RuntimeError as error:  # Python does not say why: EAGAIN mostly
+        raise CmemrunError("cannot start a thread", hint=_TOO_MANY) from error
 
 
 class BadInput(CmemrunError):
@@ -46,6 +61,8 @@ class BadInput(CmemrunError):
 
 class NoGroup(CmemrunError):
     """No group can be made here, or the one we had cannot be used."""
+
+    usual_hint = "cmemrun doctor tells what would mend that"
 
 
 class NotOffered(CmemrunError):
@@ -66,9 +83,13 @@ class WayFailed(NoGroup):
 class KernelTextError(CmemrunError):
     """A file of the kernel holds something we do not understand."""
 
+    usual_hint = "please report it, with what cmemrun doctor prints"
+
 
 class OutputError(CmemrunError):
     """A report or a JSON document cannot be written where it was asked for."""
+
+    usual_hint = "name a file in a directory you can write to"
 
 
 class ProgramNotFound(CmemrunError):

@@ -95,11 +95,17 @@ def _keep(pipe: int, launcher: tuple[int, ...]) -> NoReturn:
         # No finalizer of the launcher's is to run here.
         gc.disable()
         os.setsid()
+        # First of all: there may be no descriptor left to find the others by.
+        for fd in {0, 1, 2} - {pipe, *launcher}:
+            with contextlib.suppress(OSError):
+                os.close(fd)
         # So that whoever ends all that is called cmemrun does not end this, too.
         with contextlib.suppress(OSError), open("/proc/self/comm", "w") as comm:
             comm.write("memkeeper")
-        _close_all_but({pipe, *launcher})
-        os.chdir("/")
+        # Nothing of this is worth leaving the group behind.
+        with contextlib.suppress(OSError):
+            _close_all_but({pipe, *launcher})
+            os.chdir("/")
         for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

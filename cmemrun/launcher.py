@@ -206,9 +206,15 @@ class Program:
             if index == _NOT_BECOME and self._user is not None:
                 raise not_allowed(self._user, number)
             if index == _NOT_ENTERED:
-                raise BadInput(f"it cannot start in {self._directory!r}: {os.strerror(number)}")
+                raise BadInput(
+                    f"it cannot start in {self._directory!r}: {os.strerror(number)}",
+                    hint="give a directory that is there and that it may enter",
+                )
             if index == _NOT_TAKEN:
-                raise BadInput(f"it cannot have these streams: {os.strerror(number)}")
+                raise BadInput(
+                    f"it cannot have these streams: {os.strerror(number)}",
+                    hint="give files that are open",
+                )
             raise self._refusal(number, self._paths[index])
         if self._status is None:
             return Exit(timed_out=timed_out)
@@ -233,8 +239,13 @@ class Program:
                 hint="look at its first line, or at the loader that readelf -l names",
             )
         if "/" in name:
-            return ProgramNotFound(f"there is no program {name!r}: {reason}")
-        return ProgramNotFound(f"there is no program {name!r} on PATH")
+            return ProgramNotFound(
+                f"there is no program {name!r}: {reason}", hint="see that the path is right: ls -l"
+            )
+        return ProgramNotFound(
+            f"there is no program {name!r} on PATH",
+            hint=f"install it, or write where it is, as in ./{name}",
+        )
 
 
 def search(name: str, environment: Mapping[str, str]) -> list[str]:

@@ -185,12 +185,20 @@ def _aside(work: Callable[[], None] | None) -> Iterator[None]:
     if work is None:
         yield
         return
-    thread = threading.Thread(target=work, name="cmemrun-meanwhile")
-    thread.start()
+
+    def attempt() -> None:
+        # What is only useful is no reason to fail; whoever needs it meets the fault again.
+        with contextlib.suppress(Exception):
+            work()
+
+    thread = threading.Thread(target=attempt, name="cmemrun-meanwhile")
+    with contextlib.suppress(RuntimeError):  # the kernel makes none for us
+        thread.start()
     try:
         yield
     finally:
-        thread.join()
+        if thread.is_alive():
+            thread.join()
 
 
 def _run(

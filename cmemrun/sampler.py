@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from cmemrun.backends.base import Source
 from cmemrun.census import Census, Occasion
-from cmemrun.errors import KernelTextError
+from cmemrun.errors import start_thread
 from cmemrun.log import Log
 from cmemrun.model import Sample
 from cmemrun.series import Series
@@ -94,7 +94,7 @@ class Sampler:
         self._stopping.acquire()
         self._started = time.monotonic()
         self._sample(0.0)
-        self._thread.start()
+        start_thread(self._thread)
 
     def elapsed(self) -> float:
         """Seconds since the start, on the monotonic clock."""
@@ -111,7 +111,7 @@ class Sampler:
         if self.failure is None:
             try:
                 self._sample(self.elapsed())
-            except (OSError, KernelTextError) as error:
+            except Exception as error:
                 self._fail(error)
 
     def _run(self) -> None:
@@ -139,7 +139,7 @@ class Sampler:
                         slowest = self._source.slowest_probe_seconds
                         interval = min(max(cost / _PROBE_SHARE, _PROBE_FASTEST_SECONDS), slowest)
                         self.probe_seconds = max(interval, _PROBE_STILL_SECONDS if still else 0)
-        except (OSError, KernelTextError) as error:
+        except Exception as error:
             self._fail(error)
 
     def _probe(self, now: float) -> bool:
@@ -213,7 +213,8 @@ class Sampler:
         return sample.unexplained_bytes > most
 
     def _fail(self, error: Exception) -> None:
-        # The group is gone or speaks in riddles: what was read before stays true.
+        # The group is gone or speaks in riddles, or we have a defect: what was read
+        # before stays true, and the report says where it ends.
         log.debug("sampling ended error=%r", error)
         self.failure = error
 

@@ -7,7 +7,7 @@ import queue
 import threading
 
 from cmemrun.analysis.squeeze import Steering
-from cmemrun.errors import NotOffered
+from cmemrun.errors import NotOffered, start_thread
 from cmemrun.kernel.files import parse_scalar, read_text, write_text
 from cmemrun.log import Log
 from cmemrun.model import Run, Sample
@@ -44,7 +44,7 @@ class Squeezer:
                 f" {run.method.backend}",
                 hint="without --squeeze the smallest limit is searched by running it again",
             )
-        self._thread.start()
+        start_thread(self._thread)
 
     def sample(self, sample: Sample) -> None:
         self._samples.put(sample)

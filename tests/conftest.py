@@ -49,6 +49,15 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many hostile inputs and faults were tried, by all workers together."""
+    reports = terminalreporter.stats.get("", [])
+    for name, what in (("inputs", "hostile inputs"), ("faults", "faults")):
+        counts = [dict(one.user_properties).get(name, 0) for one in reports]
+        if total := sum(counts):
+            terminalreporter.line(f"{total} {what} in {sum(map(bool, counts))} tests")
+
+
 def hierarchy_of_memory() -> tuple[Mount, str]:
     """The tree that has the memory controller, and our own group in it."""
     hierarchy = detect()
@@ -97,7 +106,8 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv(_MARK, value)
     before = groups()
     yield value
-    deadline = time.monotonic() + 1.0
+    # What a process has run is counted, for scripts/coverage, before it goes.
+    deadline = time.monotonic() + (60 if "COVERAGE_PROCESS_CONFIG" in os.environ else 1)
     while (left := (groups() - before, processes(value))) != (set(), {}):
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.02)

@@ -135,3 +135,16 @@ def test_looks_are_bounded(probe: Probe) -> None:
     assert 20 <= sampler.probe_count <= 260
     assert sampler.probe_seconds is not None
     assert 0.002 <= sampler.probe_seconds <= 0.020
+
+
+def test_a_defect_of_ours_loses_nothing_that_was_measured() -> None:
+    source = Scripted({0: MIB})
+    sampler = Sampler(source, Sampling(refresh_seconds=0.01, probe=None))
+    sampler.start()
+    time.sleep(0.1)
+    source.usage_at = {}
+    time.sleep(0.1)
+    sampler.stop()
+    sampler.final()
+    assert isinstance(sampler.failure, IndexError)
+    assert sampler.highest_usage_bytes == MIB and sampler.series.count > 3

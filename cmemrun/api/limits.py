@@ -72,5 +72,7 @@ def _count(name: str, value: int | str | None) -> model.Limit:
     try:
         count = int(value) if isinstance(value, str) else value
     except ValueError as error:
-        raise BadInput(f"{name}: {value!r} is no number of processes") from error
+        raise BadInput(
+            f"{name}: {value!r} is no number of processes", hint="write 100, or None for no limit"
+        ) from error
     return within(name, count, 1, _MOST_PIDS)

@@ -181,5 +181,8 @@ def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
     environment = original_environment() if env is None else dict(env)
     for name, value in environment.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
-            raise BadInput(f"env: {name!r} is no name, or has no value, that a program can have")
+            raise BadInput(
+                f"env: {name!r} is no name, or has no value, that a program can have",
+                hint="a name has no = and no NUL, a value no NUL",
+            )
     return environment

@@ -71,7 +71,10 @@ class Reader:
                 OSError,
                 RuntimeError,
             ) as error:  # the latter where there is no thread to be had
-                raise CmemrunError(f"cannot read what the program writes: {error}") from error
+                raise CmemrunError(
+                    f"cannot read what the program writes: {error}",
+                    hint="free memory or descriptors, or give it a file: stdout=open(...)",
+                ) from error
             undo.pop_all()
         if self._user is not None:
             # Who opens /dev/stdout needs a right to the pipe. Where we may not give
@@ -110,9 +113,9 @@ def open_streams(
 ) -> Generator[Captured, None, None]:
     """What they are for a program; ``BadInput`` for what is no stream, or is given twice."""
     if capture_output and (stdout is not None or stderr is not None):
-        raise BadInput("capture_output and a stream: choose one")
+        raise BadInput("capture_output and a stream: choose one", hint="leave one of them out")
     if subprocess.STDOUT in (stdin, stdout):
-        raise BadInput("STDOUT is for stderr")
+        raise BadInput("STDOUT is for stderr", hint="give it as stderr")
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(Reader(user)) if capture_output else None
         err = stack.enter_context(Reader(user)) if capture_output else None

@@ -27,7 +27,9 @@ def within(name: str, value: object, least: int, most: int) -> int:
     """A whole number between two others; ``BadInput`` where it is not."""
     # A float would come to the kernel as nobody meant it, and True is no number to anybody.
     if not isinstance(value, int) or isinstance(value, bool):
-        raise BadInput(f"{name}: {value!r} is no whole number")
+        raise BadInput(f"{name}: {value!r} is no whole number", hint="write 3 for example")
     if not least <= value <= most:
-        raise BadInput(f"{name}: {value} is not between {least} and {most}")
+        raise BadInput(
+            f"{name}: {value} is not between {least} and {most}", hint="give a number between these"
+        )
     return value

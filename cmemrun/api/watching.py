@@ -40,7 +40,9 @@ def watch(
     ``NoGroup`` where there is no such group or it cannot be read.
     """
     if sum(one is not None for one in (pid, cgroup, container)) != 1:
-        raise BadInput("watch() wants one of pid, cgroup and container")
+        raise BadInput(
+            "watch() wants one of pid, cgroup and container", hint="for example watch(pid=1234)"
+        )
     return Watch(pid, cgroup, container, seconds("refresh", refresh, least=0.001))
 
 

@@ -53,7 +53,9 @@ def choose(
     if parent is not None:
         way, place = _parent(hierarchy, parent)
         if backend not in ("auto", way):
-            raise BadInput(f"--parent: {parent!r} is not for --backend {backend}")
+            raise BadInput(
+                f"--parent: {parent!r} is not for --backend {backend}", hint="leave one of them out"
+            )
         wanted, places = [way], [place]
     else:
         wanted = ways(hierarchy, backend)

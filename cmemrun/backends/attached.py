@@ -59,6 +59,7 @@ class Attached:
 
     def read(self, elapsed_seconds: float) -> Sample:
         sample, first = self._inner.read(elapsed_seconds), self._first
+        self.resolution_bytes = self._inner.resolution_bytes
         return sample._replace(
             events=_since(first.events, sample.events),
             paging=_since(first.paging, sample.paging),

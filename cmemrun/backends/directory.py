@@ -35,6 +35,7 @@ class DirectoryGroup(DirectorySource):
     """The half of a Group that is the same in every hierarchy: to enter it and to end it."""
 
     way = ""
+    _end_seconds = _END_SECONDS
 
     def attach(self, pid: int) -> None:
         for companion in list(self._companions):
@@ -70,7 +71,9 @@ class DirectoryGroup(DirectorySource):
         tree.kill(self.directories)
 
     def remove(self) -> bool:
-        gone = tree.end(self.directories, _END_SECONDS)
+        # Who has waited once in vain does not wait again at the end of all.
+        seconds, self._end_seconds = self._end_seconds, 0.0
+        gone = tree.end(self.directories, seconds)
         log.debug("removed groups=%s gone=%s", self.directories, gone)
         return gone
 
@@ -134,7 +137,10 @@ class DirectoryGroup(DirectorySource):
             ) from error
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is empty"
-            raise BadInput(f"{option}: the kernel refuses {value!r} for {name}: {why}") from error
+            raise BadInput(
+                f"{option}: the kernel refuses {value!r} for {name}: {why}",
+                hint=f"give another value, or run without {option}",
+            ) from error
 
     def _holder_of(self, name: str) -> str:
         """Which of the group's directories has a file; its first where none has."""

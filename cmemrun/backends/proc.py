@@ -53,6 +53,7 @@ class ProcessTree:
     # Reading is a walk over all processes of the machine and costs milliseconds.
     slowest_probe_seconds = 10.0
     directories: list[str] = []  # noqa: RUF012 (of the protocol; nobody adds to it)
+    _end_seconds = _END_SECONDS
 
     def __init__(
         self, surrounding: Surrounding, heir: Heir, reason: str, *, owns_process: bool
@@ -187,7 +188,9 @@ class ProcessTree:
                     os.kill(process.pid, signal.SIGKILL)
 
     def remove(self) -> bool:
-        deadline, wait = time.monotonic() + _END_SECONDS, 0.001
+        # Who has waited once in vain does not wait again at the end of all.
+        deadline, wait = time.monotonic() + self._end_seconds, 0.001
+        self._end_seconds = 0.0
         while self.members():
             if time.monotonic() > deadline:
                 return False

@@ -5,10 +5,13 @@ controller, for what that one offers: v2's ``cpu.stat`` and ``memory.pressure``
 beside v1's memory, v1's ``pids``.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import CpuTime
+from cmemrun.errors import KernelTextError
 from cmemrun.kernel.files import ControlFile, parse_keyed, parse_pressure, read_text
 from cmemrun.kernel.release import is_older_than
 from cmemrun.log import Log
@@ -58,11 +61,13 @@ class DirectorySource:
         for directory in self.directories:
             # Every v2 group has it, whatever controllers are enabled (Linux 4.15).
             text = read_text(f"{directory}/cpu.stat")
-            if text and b"user_usec" in text:
-                microseconds = dict(line.split() for line in text.splitlines())
-                return CpuTime(
-                    int(microseconds[b"user_usec"]) / 1e6, int(microseconds[b"system_usec"]) / 1e6
-                )
+            told: dict[bytes, int] = {}
+            # The program has run by now: what is not understood is not worth losing the rest.
+            with contextlib.suppress(KernelTextError):
+                told = parse_keyed(text or b"")
+            user, system = told.get(b"user_usec"), told.get(b"system_usec")
+            if user is not None and system is not None:
+                return CpuTime(user / 1e6, system / 1e6)
         return None
 
     composition_keys: tuple[bytes | None, ...] = ()
@@ -130,6 +135,7 @@ class DirectorySource:
         stat = self._stat.keyed() if self._stat else {}
         if stat and self._has_inner_groups():
             _raise_to_inner(self.where, stat, keys)
+            self.resolution_bytes = charge_resolution_bytes(has_inner_groups=True)
         self._last_stat = stat
         return stat
 
@@ -138,15 +144,26 @@ class DirectorySource:
         return os.fstat(self._directory.fd).st_nlink > 2
 
     def _open(self, path: str) -> ControlFile:
-        file = ControlFile(path)
+        with self._whole():
+            file = ControlFile(path)
         self._files.append(file)
         return file
 
     def _offered(self, path: str) -> ControlFile | None:
-        file = ControlFile.offered(path)
+        with self._whole():
+            file = ControlFile.offered(path)
         if file:
             self._files.append(file)
         return file
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Where one file fails, give back the others: nobody else will have us to close."""
+        try:
+            yield
+        except (OSError, KernelTextError):
+            self.close()
+            raise
 
 
 def _raise_to_inner(directory: str, stat: dict[bytes, int], keys: tuple[bytes, ...]) -> None:
@@ -164,13 +181,19 @@ def _raise_to_inner(directory: str, stat: dict[bytes, int], keys: tuple[bytes, .
             stat[key] = max(stat[key], sums[key])
 
 
-def charge_resolution_bytes() -> int:
+def charge_resolution_bytes(*, has_inner_groups: bool = False) -> int:
     """How much too high the kernel's own counters may be.
 
     It charges in batches and keeps the rest for later, on every CPU: 64 pages
     since Linux 6.1 (``MEMCG_CHARGE_BATCH``, commit 1813e51eece0), 32 before. No
     file tells. Distributions took that commit back to older kernels, Red Hat
     to its 5.14, so between those two the larger one is the safe answer.
+
+    Since Linux 6.16 a CPU keeps some for up to seven groups at once
+    (``NR_MEMCG_STOCK``), before for one. What it keeps for an inner group is
+    charged to those around it, too: ten groups with a page each had 1.8 MiB.
     """
     batch_pages = 32 if is_older_than(5, 14) else 64
-    return batch_pages * os.sysconf("SC_PAGESIZE") * os.sysconf("SC_NPROCESSORS_ONLN")
+    groups = 7 if has_inner_groups and not is_older_than(6, 16) else 1
+    batches = groups * os.sysconf("SC_NPROCESSORS_ONLN")
+    return batches * batch_pages * os.sysconf("SC_PAGESIZE")

@@ -58,8 +58,10 @@ class Surrounding:
         mark, highest = self._mark(), self._highest_usage
         if mark is not None and self._mark_at_start is not None and mark > self._mark_at_start:
             highest = mark
-        # What the kernel had charged in advance is used up first, unseen.
-        return highest - self._usage_at_start + charge_resolution_bytes()
+        # What the kernel had charged in advance is used up first, unseen; and what groups
+        # others have made in there meanwhile nobody knows.
+        unseen = charge_resolution_bytes(has_inner_groups=True)
+        return highest - self._usage_at_start + unseen
 
     def oom_kills(self) -> int | None:
         """Kills since the start in the group that we are in."""

@@ -57,7 +57,12 @@ def create(path: str) -> None:
 
 
 def refusal(parent: str, error: OSError) -> NoGroup:
-    """Why no group can be made below ``parent``, and what would help."""
+    """Why no group can be made below ``parent``, and what would help.
+
+    The error itself is raised where it is ours: without descriptors no place is any better.
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        raise error
     hint = {errno.EROFS: _WRITABLE, errno.EACCES: AS_ROOT}.get(error.errno or 0)
     return NoGroup(f"cannot make a group below {parent}: {error.strerror}", hint=hint)
 
@@ -91,7 +96,9 @@ def members_of(path: str) -> set[int]:
     One outside our PID namespace reads as 0, which to ``kill`` would mean our
     own process group: it is left out.
     """
-    return set(map(int, (read_text(f"{path}/cgroup.procs") or b"").split())) - {0}
+    words = (read_text(f"{path}/cgroup.procs") or b"").split()
+    # Who cleans up does not stop at a word that no kernel writes.
+    return {int(word) for word in words if word.isdigit()} - {0}
 
 
 def kill(paths: Sequence[str]) -> None:

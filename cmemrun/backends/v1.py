@@ -176,19 +176,19 @@ def make(hierarchy: Hierarchy, adopt: Adopt, *, places: Sequence[str] | None = N
         places = list(ancestors(hierarchy.own_group(mount) or mount.point, mount))
     for place in places:
         path = f"{place}/{name}"
-        try:
-            adopt(path)
-            tree.create(path)
-        except OSError as error:
-            log.debug("way=cgroup-v1 parent=%s refused=%r", place, error.strerror)
-            refusals.append(tree.refusal(place, error))
-            continue
-        _count_inner_groups(path)
         beside = {
             kind: mount and (hierarchy.own_group(mount) or mount.point)
             for kind, mount in companion_mounts(hierarchy).items()
         }
-        return V1Group(path, companions(beside, name, adopt))
+        try:
+            adopt(path)
+            tree.create(path)
+            _count_inner_groups(path)
+            return V1Group(path, companions(beside, name, adopt))
+        except OSError as error:
+            log.debug("way=cgroup-v1 parent=%s refused=%r", place, error.strerror)
+            tree.remove([path, *(f"{parent}/{name}" for parent in beside.values() if parent)])
+            refusals.append(tree.refusal(place, error))
     raise tree.all_refused(refusals)
 
 

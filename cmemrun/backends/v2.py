@@ -60,8 +60,9 @@ class V2Source(DirectorySource):
         self._tasks = self._offered(f"{where}/pids.current")
         # Linux 5.19 (commit 8e20d4b33266); in a group of our own it starts at our start.
         self._peak = self._offered(f"{where}/memory.peak")
-        if self._stat and b"kernel" not in self._stat.keyed():
-            self.notes.append(DERIVED_KERNEL)
+        with self._whole():
+            if self._stat and b"kernel" not in self._stat.keyed():
+                self.notes.append(DERIVED_KERNEL)
 
     def read(self, elapsed_seconds: float) -> Sample:
         stat, usage = self._read_stat_and_usage(_KEYS)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cmemrun.commands.beside import run_beside
-from cmemrun.commands.inputs import parse_measurements, read_measurements
+from cmemrun.commands.inputs import MOST_BYTES, parse_measurements, read_measurements
 from cmemrun.commands.output import Output, open_output
 from cmemrun.errors import BadInput
-from cmemrun.identity import User, acting_as
+from cmemrun.identity import User, acting_as, environment_of
+from cmemrun.launcher import original_environment
 from cmemrun.model import Measurement
 
 __all__ = ["Baseline", "Kept", "open_baseline", "read_baseline"]
@@ -63,7 +64,8 @@ def open_baseline(name: str, user: User | None) -> Kept:
             os.makedirs(_DIRECTORY, exist_ok=True)
         except OSError as error:
             raise BadInput(
-                f"--save-baseline: cannot make {_DIRECTORY}: {error.strerror}"
+                f"--save-baseline: cannot make {_DIRECTORY}: {error.strerror}",
+                hint="go to a directory you can write to",
             ) from error
         return Kept(open_output("--save-baseline", _path(name)), user)
 
@@ -71,7 +73,7 @@ def open_baseline(name: str, user: User | None) -> Kept:
 def read_baseline(given: str, user: User | None = None) -> Baseline:
     """A baseline by its name, else a file, else ``REV:FILE`` in git, as this user; ``BadInput``."""
     if "\0" in given:
-        raise BadInput("--against: a name cannot hold a NUL byte")
+        raise BadInput("--against: a name cannot hold a NUL byte", hint="leave it out")
     with acting_as(user):
         is_kept = bool(_NAME.fullmatch(given)) and os.path.exists(_path(given))
         path = _path(given) if is_kept else given
@@ -90,18 +92,34 @@ def _path(name: str) -> str:
 
 
 def _from_git(given: str, user: User | None) -> bytes:
+    """A file's text at some revision. The repository may be a stranger's, and so its settings."""
     revision, _, path = given.partition(":")
+    # A path is taken from the directory we are in only if it says so.
+    name = _git(user, "rev-parse", "--verify", "--end-of-options", f"{revision}:./{path}")
+    found = name.decode("ascii").strip()
+    if int(_git(user, "cat-file", "-s", found)) > MOST_BYTES:
+        raise BadInput(
+            f"--against: {given!r} is larger than any document of cmemrun's",
+            hint="give a file that --json has written",
+        )
+    # Unlike git show it has nothing to say of what is no file.
+    return _git(user, "cat-file", "blob", found)
+
+
+def _git(user: User | None, *arguments: str) -> bytes:
+    # The settings name commands: to look at files before the index is read (":FILE"), and to
+    # fetch what is missing.
+    command = ["git", "-c", "core.fsmonitor=false", *arguments]
+    environment = original_environment() | {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
     rights = {}
     if user is not None and os.geteuid() == 0:
+        environment = environment_of(user, environment)
         rights = {"user": user.uid, "group": user.gid, "extra_groups": user.groups}
-    done = run_beside(
-        "--against",
-        # A path is taken from the directory we are in only if it says so.
-        ["git", "show", "--end-of-options", f"{revision}:./{path}"],
-        capture_output=True,
-        **rights,
-    )
+    done = run_beside("--against", command, env=environment, capture_output=True, **rights)
     if done.returncode:
         said = done.stderr.decode(errors="backslashreplace").strip().splitlines()
-        raise BadInput(f"--against: git: {said[0] if said else done.returncode}")
+        raise BadInput(
+            f"--against: git: {said[0] if said else done.returncode}",
+            hint="git log --all -- FILE lists the revisions that have it",
+        )
     return done.stdout

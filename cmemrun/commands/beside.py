@@ -17,19 +17,17 @@ def run_beside(
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run it without input, in the caller's environment; ``BadInput`` where it cannot be.
 
-    ``option`` is what asked for it, ``more`` are ``subprocess.run``'s.
+    ``option`` is what asked for it, ``more`` are ``subprocess.run``'s, ``env`` included.
     """
+    more.setdefault("env", original_environment())
     try:
         with _statuses():
-            return subprocess.run(
-                command,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                env=original_environment(),
-                **more,
-            )
+            return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, **more)
     except OSError as error:
-        raise BadInput(f"{option}: cannot run {command[0]!r}: {error.strerror}") from error
+        raise BadInput(
+            f"{option}: cannot run {command[0]!r}: {error.strerror}",
+            hint="give a program on PATH, or the path of one, that is executable",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from cmemrun.commands.arguments import options_from
 from cmemrun.commands.options import values
 from cmemrun.commands.options.run import RunOptions
+from cmemrun.commands.reading import read_file
 from cmemrun.errors import BadInput
 from cmemrun.model import Assertion
 
@@ -20,6 +21,7 @@ __all__ = ["Named", "budgets_for", "read_budgets"]
 
 _FILES = ("budgets.toml", "pyproject.toml")
 _MOST_BYTES = 2**20
+_MOST_DOTS = 1000
 
 _SYNONYMS = {"baseline": "against", "tolerance": "fail-on"}
 
@@ -91,17 +93,20 @@ def _peak(told: RunOptions) -> tuple[Assertion, ...]:
 
 
 def _load(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise BadInput(f"cannot read {path!r}: {error.strerror}") from error
-    if len(text) > _MOST_BYTES:
-        raise BadInput(f"{path!r} is larger than any file of budgets")
+    text = read_file(path, _MOST_BYTES, "file of budgets")
+    # A key of many parts takes time by their square: half a minute for 64 KiB of "a.a.a".
+    if max((line.count(b".") for line in text.splitlines()), default=0) > _MOST_DOTS:
+        raise BadInput(
+            f"{path!r} has a line with more than {_MOST_DOTS} dots",
+            hint="commands.NAME is as deep as it gets",
+        )
     try:
         return tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path!r} is no TOML: {error}") from error
+        raise BadInput(
+            f"{path!r} is no TOML: {error}",
+            hint="see examples/budgets.toml in the source, or https://toml.io",
+        ) from error
 
 
 def _table(value: object) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def _named(name: str, told: dict[str, Any]) -> Named:
         word = key.replace("_", "-")
         word = _SYNONYMS.get(word, word)
         if word in _NOT_IN_A_FILE:
-            raise BadInput(f"{key} is for the command line")
+            raise BadInput(f"{key} is for the command line", hint="leave it out of the file")
         if word in given:
             raise BadInput(f"{key}: one thing is told by two names", hint="baseline is against")
         given[word] = value

@@ -5,7 +5,7 @@ import os
 import select
 
 from cmemrun.errors import OutputError
-from cmemrun.report.text import printable
+from cmemrun.report.text import printable, shortened
 
 __all__ = [
     "closed_at_start",
@@ -21,6 +21,7 @@ __all__ = [
 
 # Of a log, or a file.
 _WIDTH = 110
+_LONGEST = 2000
 
 
 closed_at_start: set[int] = set()
@@ -29,7 +30,9 @@ closed_at_start: set[int] = set()
 
 def say(message: str, *, hint: str | None = None) -> None:
     """Report something of ours in one line: what happened, and what to do next."""
-    show(f"cmemrun: {printable(message)}" + (f"; {printable(hint)}" if hint else "") + "\n")
+    # A stranger's file may have any length of text where a number is wanted.
+    told = shortened(printable(message), _LONGEST)
+    show(f"cmemrun: {told}" + (f"; {printable(hint)}" if hint else "") + "\n")
 
 
 def show(text: str) -> None:

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from cmemrun.commands.reading import read_whole
 from cmemrun.errors import BadInput
 from cmemrun.model import Measurement, Run
 from cmemrun.report import document, fit_document, measurements, record
 from cmemrun.report.fit_document import SavedFit
 
 __all__ = [
+    "MOST_BYTES",
     "parse_measurements",
     "read_fit",
     "read_measurements",
@@ -21,7 +23,9 @@ __all__ = [
 
 # A document has two thousand samples and some processes; a line of a record is
 # one of them. What is larger by far is none of ours, and would take our memory.
-_MOST_BYTES = 256 * 2**20
+MOST_BYTES = 256 * 2**20
+# Of ours one takes 24 bytes and more; of two bytes each, it would be 24 times the text.
+_MOST_VALUES = 12_000_000
 _LONGEST_LINE_BYTES = 16 * 2**20
 
 
@@ -58,7 +62,10 @@ def read_fit(path: str) -> SavedFit:
     """What the ``--json`` of ``fit`` has written, likewise."""
     saved = read_saved(path)
     if not isinstance(saved, SavedFit):
-        raise BadInput(f"{path!r} is a run, and no result of cmemrun fit")
+        raise BadInput(
+            f"{path!r} is a run, and no result of cmemrun fit",
+            hint="give what cmemrun fit --json FILE has written",
+        )
     return saved
 
 
@@ -70,9 +77,12 @@ def read_saved(path: str) -> list[Measurement] | SavedFit:
             if record.is_record(start):
                 run = record.read(_lines(start, file))
                 return [measurements.of_run(run)]
-            text = start + file.read(_MOST_BYTES)
+            text = start + read_whole(file, MOST_BYTES, "document of cmemrun's")
     except OSError as error:
-        raise BadInput(f"cannot read {path!r}: {error.strerror}") from error
+        raise BadInput(
+            f"cannot read {path!r}: {error.strerror}",
+            hint="see that it is there and readable: ls -l",
+        ) from error
     except BadInput as error:
         raise _of(path, error) from error
     return _parse(path, text)
@@ -80,14 +90,19 @@ def read_saved(path: str) -> list[Measurement] | SavedFit:
 
 def _parse(source: str, text: bytes) -> list[Measurement] | SavedFit:
     try:
-        if len(text) > _MOST_BYTES:
-            raise BadInput("it is larger than any document of cmemrun's")
+        if sum(text.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+            raise BadInput(
+                "it has more values than any document of cmemrun's",
+                hint="give what --json or --record has written",
+            )
         read = document.load(text.decode())
         if fit_document.is_fit(read):
             return fit_document.fit_from(read)
         return measurements.measurements_from(read)
     except UnicodeDecodeError as error:
-        raise BadInput(f"{source!r} is no text") from error
+        raise BadInput(
+            f"{source!r} is no text", hint="give what --json or --record has written"
+        ) from error
     except BadInput as error:
         raise _of(source, error) from error
 

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from cmemrun.commands.console import colour, write_all
+from cmemrun.errors import start_thread
 from cmemrun.model import Run, Sample
 from cmemrun.series import Series
 
@@ -61,7 +62,7 @@ class Live:
 
     def begin(self, run: Run) -> None:
         self._run, self._started = run, time.monotonic()
-        self._thread.start()
+        start_thread(self._thread)
 
     def sample(self, sample: Sample) -> None:
         self._told.append(sample)

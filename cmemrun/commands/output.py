@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from cmemrun.commands.console import closed_at_start, write_all
+from cmemrun.commands.paths import Place, find_place
 from cmemrun.errors import BadInput, OutputError
 
 __all__ = ["Output", "Stream", "identity_of", "open_appended", "open_output", "open_stream"]
@@ -53,21 +54,20 @@ def open_output(option: str, path: str) -> Output:
             return _Descriptor(option, path, descriptor)
         if not path or path.endswith("/"):
             raise IsADirectoryError(errno.EISDIR, "it names no file")
-        target = _resolve(option, path)
-        try:
-            mode = os.stat(target).st_mode
-        except FileNotFoundError:
-            return _Replaced(option, target, exists=False)
-        if stat.S_ISDIR(mode):
+        place = find_place(path)
+        found = place.look()
+        if found is None:
+            return _Replaced(option, path, place, None)
+        if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if stat.S_ISSOCK(mode):
+        if stat.S_ISSOCK(found.st_mode):
             raise OSError(errno.ENXIO, "it is a socket")
-        if not os.access(target, os.W_OK, effective_ids=True):
+        if not os.access(place.name, os.W_OK, dir_fd=place.directory, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if stat.S_ISREG(mode):
+        if stat.S_ISREG(found.st_mode):
             with contextlib.suppress(PermissionError):
-                return _Replaced(option, target, exists=True)
-        return _InPlace(option, target)
+                return _Replaced(option, path, place, found)
+        return _InPlace(option, path, place, found)
 
 
 def open_appended(option: str, path: str) -> "Appended":
@@ -79,7 +79,7 @@ class Stream(NamedTuple):
     """A descriptor to write to while a run goes on, and the file that was made for it."""
 
     fd: int
-    made: str | None
+    made: Place | None
 
 
 def open_stream(option: str, path: str) -> Stream:
@@ -91,12 +91,13 @@ def open_stream(option: str, path: str) -> Stream:
         descriptor = _descriptor(path)
         if descriptor is not None:
             return Stream(_Descriptor(option, path, descriptor).fd, None)
-        target = os.path.abspath(_resolve(option, path))
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NOCTTY
+        place = find_place(path)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY
         try:
-            return Stream(os.open(target, flags | os.O_CREAT | os.O_EXCL, 0o666), target)
+            new = flags | os.O_CREAT | os.O_EXCL
+            return Stream(os.open(place.name, new, 0o666, dir_fd=place.directory), place)
         except FileExistsError:
-            return Stream(os.open(target, flags), None)
+            return Stream(place.open(flags), None)
 
 
 class _Descriptor:
@@ -133,20 +134,19 @@ class Appended:
         """Give it back; a file that was made for nothing goes again."""
         os.close(self._stream.fd)
         if self._stream.made is not None and not self._is_written:
-            with contextlib.suppress(OSError):
-                os.unlink(self._stream.made)
+            self._stream.made.remove()
 
 
 class _InPlace:
     """A FIFO, a device, or a file that can be written but not replaced."""
 
-    def __init__(self, option: str, path: str) -> None:
-        self._option, self._path = option, path
-        self.identity = identity_of(os.stat(path))
+    def __init__(self, option: str, path: str, place: Place, found: os.stat_result) -> None:
+        self._option, self._path, self._place = option, path, place
+        self.identity = identity_of(found)
 
     def write(self, data: str | bytes) -> None:
         with _explained(self._option, self._path):
-            fd = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NOCTTY)
+            fd = self._place.open(os.O_WRONLY | os.O_TRUNC | os.O_NOCTTY)
             try:
                 write_all(fd, data)
             finally:
@@ -156,13 +156,13 @@ class _InPlace:
 class _Replaced:
     """A regular file: the old one or the new one, never a part."""
 
-    def __init__(self, option: str, path: str, *, exists: bool) -> None:
-        self._option, self._path, self._exists = option, path, exists
-        directory, self._name = os.path.split(os.path.abspath(path))
-        # Held, so that nobody can put another directory in its place meanwhile.
-        self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-        self.identity = identity_of(os.stat(path if exists else self._directory))
-        if not exists:
+    def __init__(self, option: str, path: str, place: Place, found: os.stat_result | None) -> None:
+        self._option, self._path, self._place = option, path, place
+        self._directory, self._name = place.directory, place.name
+        self._found = found
+        there = os.fstat(self._directory) if found is None else found
+        self.identity = identity_of(there)
+        if found is None:
             self.identity = (*(self.identity or ()), self._name)
         fd, beside = self._new_file()
         os.close(fd)
@@ -176,9 +176,9 @@ class _Replaced:
                 os.fsync(fd)
                 self._put_in_place(fd, beside)
             except OSError as error:
-                if not self._exists or error.errno not in _NOT_REPLACEABLE:
+                if self._found is None or error.errno not in _NOT_REPLACEABLE:
                     raise
-                _InPlace(self._option, self._path).write(data)
+                _InPlace(self._option, self._path, self._place, self._found).write(data)
             finally:
                 os.close(fd)
                 self._discard(beside)
@@ -197,13 +197,14 @@ class _Replaced:
         return os.open(name, os.O_WRONLY | flags, 0o666, dir_fd=self._directory)
 
     def _put_in_place(self, fd: int, beside: str | None) -> None:
-        if self._exists:
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                before = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
-                os.fchmod(fd, stat.S_IMODE(before.st_mode))
+        # Again, as somebody may have laid another one there since.
+        before = None if self._found is None else self._place.look()
+        if before is not None and stat.S_ISREG(before.st_mode):
+            with contextlib.suppress(PermissionError):
+                os.fchmod(fd, before.st_mode & 0o777)
                 os.fchown(fd, before.st_uid, before.st_gid)
         if beside is None:
-            if not self._exists:
+            if self._found is None:
                 # In one step: nobody ever sees another name of it.
                 with contextlib.suppress(FileExistsError):
                     self._link(fd, self._name)
@@ -245,22 +246,6 @@ def _descriptor(path: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _resolve(option: str, path: str) -> str:
-    """What a link points to; not through a link that somebody else may have laid out for us."""
-    if not os.path.islink(path):
-        return path
-    directory = os.stat(os.path.dirname(path) or ".")
-    if directory.st_mode & stat.S_IWOTH and os.lstat(path).st_uid not in (
-        os.geteuid(),
-        directory.st_uid,
-    ):
-        raise BadInput(
-            f"{option}: {path!r} is somebody else's link in a directory that all can write to",
-            hint="name the file itself",
-        )
-    return os.path.realpath(path)
-
-
 def identity_of(found: os.stat_result) -> tuple[object, ...] | None:
     return None if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
 
@@ -285,6 +270,8 @@ def _uninterrupted() -> Iterator[None]:
 def _explained(option: str, path: str) -> Iterator[None]:
     try:
         yield
+    except BadInput as error:
+        raise BadInput(f"{option}: {path!r}: {error.message}", hint=error.hint) from error
     except OSError as error:
         raise OutputError(
             f"{option}: cannot write {path!r}: {error.strerror}",

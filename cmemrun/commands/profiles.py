@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cmemrun.errors import BadInput
 from cmemrun.model import Limits, Setting
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from cmemrun.kubernetes.pod import Container, Pod
     from cmemrun.kubernetes.rules import Kubelet
 
-__all__ = ["Profile", "load_yaml", "profile_of", "read_manifest", "read_pods"]
-
-# No manifest is as large; what is would take our memory.
-_MOST_BYTES = 4 * 2**20
+__all__ = ["Profile", "profile_of"]
 
 
 class Profile(NamedTuple):
@@ -58,6 +55,7 @@ def profile_of(options: "RunOptions") -> Profile | None:
         else:
             found, warnings = podman_settings(options.podman or "", _least_score())
         return Profile(tuple(found), tuple(warnings))
+    from cmemrun.commands.manifests import read_pods
     from cmemrun.kubernetes.rules import settings as kubelet_settings
 
     pod = _pod_of_options(options) if options.pod is None else _only(read_pods(options.pod))
@@ -67,54 +65,6 @@ def profile_of(options: "RunOptions") -> Profile | None:
         tuple(kubelet_settings(pod, container, kubelet)),
         (*pod.warnings, *_warnings(pod, container, kubelet)),
     )
-
-
-def read_pods(path: str, text: bytes | None = None) -> "list[Pod]":
-    """The pods of a manifest; ``BadInput`` with the path where there is none.
-
-    ``text`` is what is in it, where that has been read already.
-    """
-    from cmemrun.kubernetes.pod import find_pods
-
-    try:
-        pods = list(find_pods(load_yaml(read_manifest(path) if text is None else text)))
-    except BadInput as error:
-        raise BadInput(f"{path!r}: {error.message}", hint=error.hint) from error
-    if not pods:
-        raise BadInput(
-            f"{path!r}: there is no pod in it",
-            hint="give a Pod, Deployment, StatefulSet, DaemonSet, Job or CronJob",
-        )
-    return pods
-
-
-def read_manifest(path: str) -> bytes:
-    """What is in a file, which may be a pipe; ``BadInput`` where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise BadInput(f"cannot read {path!r}: {error.strerror}") from error
-    if len(text) > _MOST_BYTES:
-        raise BadInput("it is larger than any manifest")
-    return text
-
-
-def load_yaml(text: bytes, *, keep_comments: bool = False) -> list[Any]:
-    """The documents of a manifest, plain values only; ``BadInput`` where it is none.
-
-    ``keep_comments``: so that they can be written again as they were.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    # Neither makes objects of what a tag names: that takes the loader "unsafe".
-    yaml = YAML(typ="rt" if keep_comments else "safe", pure=True)
-    try:
-        return list(yaml.load_all(text))
-    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        first = str(error).strip().splitlines()
-        raise BadInput(f"it is no YAML: {first[0] if first else type(error).__name__}") from error
 
 
 def _only(pods: "list[Pod]") -> "Pod":

@@ -9,7 +9,7 @@ from cmemrun.commands.console import colour, say, show, width
 from cmemrun.errors import BadInput, CmemrunError
 from cmemrun.identity import User, acting_as
 from cmemrun.model import Measurement
-from cmemrun.report import FORMATS
+from cmemrun.report import FORMATS, require
 from cmemrun.runner import Observer
 from cmemrun.sampler import Probe, Sampling
 from cmemrun.signals import Foreground
@@ -207,6 +207,7 @@ def open_publication(wanted: Wanted) -> Iterator[Publication]:
 def _open_export(stack: contextlib.ExitStack, name: str, path: str) -> "Output":
     from cmemrun.commands.output import open_appended, open_output
 
+    require(name)
     option = f"--export {name}"
     if not FORMATS[name].is_appended:
         return open_output(option, path)

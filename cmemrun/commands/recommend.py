@@ -59,13 +59,15 @@ def recommend(
         Qos, typer.Option("--qos", help="The class that --yaml and --patch are for.")
     ] = Qos.GUARANTEED,
 ) -> int:
-    """Recommend memory requests and limits from recorded runs, with the reason for each.
+    """Recommend memory requests and limits from saved runs.
+
+    Each comes with the reason for it.
 
     \b
     Examples:
       cmemrun --json run.json -- ./myapp
       cmemrun recommend run.json
-      cmemrun recommend run1.json run2.json run3.json --patch pod.yaml --container app
+      cmemrun recommend run1.json run2.json --patch pod.yaml
     """
     if as_json + as_yaml + (patch is not None) > 1:
         raise BadInput("--json, --yaml and --patch are three answers", hint="give one of them")
@@ -135,7 +137,7 @@ def _patched(path: str, name: str | None, resources: dict[str, dict[str, str]]) 
     """The manifest as it was, comments included, but for the memory of one container."""
     from ruamel.yaml import YAML
 
-    from cmemrun.commands.profiles import load_yaml, read_manifest, read_pods
+    from cmemrun.commands.manifests import load_yaml, read_manifest, read_pods
     from cmemrun.kubernetes.pod import containers_of
 
     # Once: it may be a pipe.

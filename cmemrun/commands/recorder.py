@@ -10,7 +10,7 @@ from typing import Final
 
 from cmemrun.commands.console import write_all
 from cmemrun.commands.output import Stream, identity_of
-from cmemrun.errors import OutputError
+from cmemrun.errors import OutputError, start_thread
 from cmemrun.model import Run, Sample
 from cmemrun.report import record
 
@@ -42,12 +42,12 @@ class Recorder:
         self._closed = False
 
     def begin(self, run: Run) -> None:
-        self._made = None
+        start_thread(self._thread)
         # What a file held before goes now, when there is something to take its place.
         if stat.S_ISREG(os.fstat(self._fd).st_mode):
             os.ftruncate(self._fd, 0)
+        self._made = None
         self._waiting.put(lambda: record.first_line(run))
-        self._thread.start()
 
     def sample(self, sample: Sample) -> None:
         if self._failure is not None or self._waiting.qsize() > _MOST_WAITING:
@@ -82,8 +82,7 @@ class Recorder:
             self._closed = True
             os.close(self._fd)
             if self._made is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(self._made)
+                self._made.remove()
 
     def _write(self) -> None:
         more = True

@@ -162,7 +162,10 @@ def _refuse(options: RunOptions, *, several: bool) -> None:
     if options.fail_on and options.against is None:
         raise BadInput("--fail-on: there is nothing to compare with", hint="give --against")
     if options.parameter_step_size is not None and not options.parameter_scan:
-        raise BadInput("--parameter-step-size: there is no --parameter-scan")
+        raise BadInput(
+            "--parameter-step-size: there is no --parameter-scan",
+            hint="add --parameter-scan VAR MIN MAX",
+        )
     is_repeated = several or (options.runs or 1) > 1
     if (is_repeated or options.warmup) and (options.record is not None or options.live):
         raise BadInput("--record and --live are of one run", hint="leave --runs out")
@@ -295,7 +298,9 @@ def variants(command: Sequence[str], options: RunOptions) -> dict[str, Sequence[
     found: dict[str, Sequence[str]] = {}
     for chosen in itertools.product(*values.values()):
         if len(found) >= _MOST_VARIANTS:
-            raise BadInput(f"more than {_MOST_VARIANTS} combinations of parameters")
+            raise BadInput(
+                f"more than {_MOST_VARIANTS} combinations of parameters", hint="give fewer values"
+            )
         replaced = dict(zip(values, chosen, strict=True))
         words = [_replaced(word, replaced) for word in command]
         found[whole_command_line(words)] = words
@@ -317,10 +322,16 @@ def _values(options: RunOptions) -> Iterator[tuple[str, list[str]]]:
         least, most = (_number("--parameter-scan", text) for text in bounds)
         step = _number("--parameter-step-size", options.parameter_step_size or "1")
         if step <= 0 or most < least:
-            raise BadInput(f"--parameter-scan: there is nothing from {bounds[0]} to {bounds[1]}")
+            raise BadInput(
+                f"--parameter-scan: there is nothing from {bounds[0]} to {bounds[1]}",
+                hint="give the smaller one first",
+            )
         count = int((most - least) / step) + 1
         if count > _MOST_VARIANTS:
-            raise BadInput(f"--parameter-scan: more than {_MOST_VARIANTS} values of {name}")
+            raise BadInput(
+                f"--parameter-scan: more than {_MOST_VARIANTS} values of {name}",
+                hint="give a larger --parameter-step-size",
+            )
         yield name, [_written(least + step * index) for index in range(count)]
 
 

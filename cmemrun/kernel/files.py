@@ -19,7 +19,8 @@ _READ_BYTES = 16384
 
 def parse_scalar(text: bytes) -> int:
     """One number: ``memory.current``, ``memory.peak``, v1's ``memory.usage_in_bytes``."""
-    if not text.strip().isdigit() or len(text) > 24:
+    # A number that was cut off would be another number.
+    if not text.endswith(b"\n") or not text.strip().isdigit() or len(text) > 24:
         raise KernelTextError(f"expected one number, found {text[:40]!r}")
     return int(text)
 
@@ -48,7 +49,7 @@ def parse_pressure(text: bytes) -> tuple[int, int | None]:
     """
     found = {line.split(b" ", 1)[0]: _TOTAL.search(line) for line in text.splitlines()}
     some, full = found.get(b"some"), found.get(b"full")
-    if some is None:
+    if some is None or not text.endswith(b"\n"):
         raise KernelTextError(f"expected lines of pressure, found {text[:80]!r}")
     return int(some[1]), int(full[1]) if full else None
 

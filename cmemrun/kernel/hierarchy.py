@@ -126,7 +126,11 @@ def detect(root: str = "") -> Hierarchy:
 def parse_mounts(text: bytes, root: str = "") -> tuple[Mount, ...]:
     """The cgroup mounts of a ``mountinfo`` that can be seen; a later mount hides what it covers."""
     found: dict[str, Mount] = {}
-    for line in text.splitlines():
+    # Of what ends a line elsewhere only this one is escaped in a name (fs/proc_namespace.c).
+    *lines, torn = text.split(b"\n")
+    if torn:
+        raise KernelTextError(f"mountinfo ends in the middle of a line: {torn[:120]!r}")
+    for line in lines:
         fields, separator, rest = line.partition(b" - ")
         words, kinds = fields.split(b" "), rest.split(b" ")
         if not separator or len(words) < 6 or len(kinds) < 3:
@@ -153,9 +157,10 @@ def parse_memberships(text: bytes) -> dict[str, str]:
     Only the first two colons divide: a path may contain more.
     """
     found = {}
-    for line in os.fsdecode(text).split("\n"):
-        if not line:
-            continue
+    *lines, torn = os.fsdecode(text).split("\n")
+    if torn:
+        raise KernelTextError(f"/proc/self/cgroup ends in the middle of a line: {torn!r}")
+    for line in lines:
         parts = line.split(":", 2)
         if len(parts) != 3:
             raise KernelTextError(f"/proc/self/cgroup has a line we do not understand: {line!r}")

@@ -48,7 +48,8 @@ class KernelLog:
             told = _run(tool)
             if told:
                 self.source = tool[0]
-                return [_STAMP.sub("", line, count=1) for line in told.splitlines()]
+                lines = told.removesuffix("\n").split("\n")
+                return [_STAMP.sub("", line, count=1) for line in lines]
         return []
 
     def close(self) -> None:

@@ -26,12 +26,13 @@ _TOGETHER = re.compile(r"Tasks in /.* are going to be killed due to memory\.oom\
 # prefix was on a line of its own ("Kill process … or sacrifice child").
 _KILLED = re.compile(
     r"(?P<prefix>(?:Memory cgroup out of memory|Out of memory)[^:]*: )?"
-    r"Killed process (?P<pid>\d+) \((?P<name>.*)\),? (?:UID \d+, )?total-vm:(?P<vm>\d+)kB,"
-    r" anon-rss:(?P<anon>\d+)kB, file-rss:(?P<file>\d+)kB(?:, shmem-rss:(?P<shmem>\d+)kB)?"
-    r"(?:.*oom_score_adj:(?P<adj>-?\d+))?"
+    r"Killed process (?P<pid>\d{1,10}) \((?P<name>.*)\),? (?:UID \d+, )?"
+    r"total-vm:(?P<vm>\d{1,15})kB, anon-rss:(?P<anon>\d{1,15})kB, file-rss:(?P<file>\d{1,15})kB"
+    r"(?:, shmem-rss:(?P<shmem>\d{1,15})kB)?"
+    r"(?:.*oom_score_adj:(?P<adj>-?\d{1,4}))?"
 )
 _HEADER = re.compile(r"\[ *pid *\] +uid +tgid ")
-_ROW = re.compile(r"\[ *(?P<pid>\d+)\] (?P<fields> *\d.*)")
+_ROW = re.compile(r"\[ *(?P<pid>\d{1,10})\] (?P<fields> *\d.*)")
 
 
 class _Event:
@@ -108,15 +109,15 @@ def _add_task(event: _Event, columns: list[str], row: re.Match[str]) -> None:
     # The name comes last and may hold anything, spaces included.
     fields = row["fields"].split(None, len(columns) - 1)
     values = dict(zip(columns, fields, strict=False))
-    if "name" not in values or not values.get("rss", "").isdecimal():
-        return
     page_bytes = os.sysconf("SC_PAGESIZE")
-    event.tasks.append(
-        OomTask(
+    try:
+        task = OomTask(
             pid=int(row["pid"]),
             name=values["name"],
             rss_bytes=int(values["rss"]) * page_bytes,
             swap_bytes=int(values.get("swapents", 0)) * page_bytes,
             oom_score_adj=int(values.get("oom_score_adj", 0)),
         )
-    )
+    except (KeyError, ValueError):  # a line that was cut off, or is of another table
+        return
+    event.tasks.append(task)

@@ -258,7 +258,10 @@ def _kibibytes(path: str) -> dict[str, int]:
             os.close(fd)
     except OSError:
         return {}
-    for line in text.splitlines():
+    # A process may have a carriage return in its name, and "VmRSS:1" behind it; a line's end
+    # is escaped (fs/proc/array.c).
+    *lines, _ = text.split("\n")
+    for line in lines:
         name, _, value = line.partition(":")
         words = value.split()
         if words and words[0].isdecimal() and words[1:] in ([], ["kB"]):

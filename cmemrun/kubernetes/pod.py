@@ -21,7 +21,8 @@ _TEMPLATES = {
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
     "PodTemplate": ("template",),
 }
-_CRITICAL = frozenset({"system-node-critical"})
+_CRITICAL = "system-node-critical"
+_LARGEST = 2**63
 
 
 class Resources(NamedTuple):
@@ -99,6 +100,8 @@ def _templates(documents: Iterable[Any]) -> Iterator[tuple[Mapping[str, Any], Ma
         if document is None:
             continue
         kind = _mapping(document, "the manifest").get("kind")
+        if not isinstance(kind, str):
+            continue
         if kind == "List":
             yield from _templates(_list(document, "items"))
         elif kind in _TEMPLATES:
@@ -123,7 +126,7 @@ def _pod(template: Mapping[str, Any], fallback: str) -> Pod:
         name=_name(template, fallback),
         containers=tuple(containers),
         resources=_resources(whole, "the pod", warnings) if whole else None,
-        node_critical=spec.get("priorityClassName") in _CRITICAL,
+        node_critical=spec.get("priorityClassName") == _CRITICAL,
         warnings=tuple(warnings),
     )
 
@@ -160,8 +163,11 @@ def _resources(read: Any, whose: str, warnings: list[str]) -> Resources:
 
 
 def _of(whose: str, parse: Any, value: Any) -> Any:
+    # Of thousands of digits Python writes none.
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise BadInput(f"{whose}: so large a number is no quantity", hint="write 512Mi for example")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise BadInput(f"{whose}: {value!r:.80} is no quantity")
+        raise BadInput(f"{whose}: {value!r:.80} is no quantity", hint="write 512Mi for example")
     try:
         return parse(str(value))
     except BadInput as error:
@@ -170,7 +176,8 @@ def _of(whose: str, parse: Any, value: Any) -> Any:
 
 def _name(told: Mapping[str, Any], fallback: str = "?") -> str:
     metadata = told.get("metadata")
-    return str(metadata.get("name", fallback)) if isinstance(metadata, Mapping) else fallback
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return name if isinstance(name, str) else fallback
 
 
 def _mapping(read: Any, what: str) -> Mapping[str, Any]:

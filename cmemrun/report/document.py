@@ -140,7 +140,9 @@ def load(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"it is no JSON: {error}") from error
+        raise BadInput(
+            f"it is no JSON: {error}", hint="give what --json or --record has written"
+        ) from error
 
 
 def run_from(read: Any) -> Run:
@@ -199,7 +201,11 @@ def _value(hint: Any, value: Any) -> Any:
         absent = value is None and NoneType in get_args(hint)
         return None if absent else _first(get_args(hint), value)
     if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_value(get_args(hint)[0], one) for one in value)
+        kinds = get_args(hint)
+        if kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(value)
+        # A pair is of two, and nothing else.
+        return tuple(_value(kind, one) for kind, one in zip(kinds, value, strict=True))
     if hasattr(hint, "_fields"):
         return named_from(hint, value)
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -211,10 +217,12 @@ def _value(hint: Any, value: Any) -> Any:
 
 def _fits(hint: Any, value: Any) -> bool:
     # Not isinstance: True is an int to Python, and no size.
+    if type(value) is int and abs(value) >= _LARGEST:
+        return False
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
     if hint is int:
-        return type(value) is int and abs(value) < _LARGEST
+        return type(value) is int
     return hint in (str, bool, datetime) and type(value) is hint
 
 

@@ -313,7 +313,8 @@ class _Drawing(Sheet):
             points = [(seconds - half, size), (seconds + half, size)]
         return (
             [self._time(seconds) for seconds, _ in points],
-            [math.nan if size is None else size for _, size in points],
+            # Some kernels' counters run below 0, to 2**64 - 1, which is no number to numpy.
+            [math.nan if size is None else float(size) for _, size in points],
         )
 
 

@@ -80,7 +80,9 @@ def measurements_from(read: Any) -> list[Measurement]:
     Statistics are not read: they follow from the runs.
     """
     if not isinstance(read, dict):
-        raise BadInput("it is no document of cmemrun's")
+        raise BadInput(
+            "it is no document of cmemrun's", hint="give what --json or --record has written"
+        )
     several = read.get("measurements")
     if isinstance(several, list) and several:
         return [_from(one) for one in several]
@@ -95,7 +97,7 @@ def _from(read: Any) -> Measurement:
         runs = tuple(run_from(one) for one in read["runs"])
         measurement = of_run(runs[0])._replace(runs=runs, growth=_growth(read, runs))
     else:
-        raise BadInput("there is no run in it")
+        raise BadInput("there is no run in it", hint="give what --json or --record has written")
     name = read.get("name")
     return measurement._replace(name=name) if isinstance(name, str) else measurement
 
@@ -105,6 +107,8 @@ def _growth(read: dict[str, Any], runs: tuple[Run, ...]) -> tuple[Budget, ...]:
     try:
         told = tuple(named_from(Budget, one) for one in read.get("budgets", ()))
     except (TypeError, ValueError) as error:
-        raise BadInput(f"its budgets are none: {error}") from error
+        raise BadInput(
+            f"its budgets are none: {error}", hint="give what --json or --record has written"
+        ) from error
     of_runs = worst(runs)
     return tuple(budget for budget in told if budget not in of_runs)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cmemrun.analysis.metrics import METRICS, Kind
-from cmemrun.errors import BadInput
 from cmemrun.model import Budget, Measurement
+from cmemrun.report import require
 from cmemrun.report.findings import Finding, find
 from cmemrun.report.text import printable
 
@@ -35,13 +35,9 @@ def render(measurements: Sequence[Measurement]) -> str:
 
 def registry_of(measurements: Sequence[Measurement]) -> "CollectorRegistry":
     """All gauges for the library, to be pushed for instance; ``BadInput`` likewise."""
-    try:
-        from prometheus_client import CollectorRegistry
-    except ImportError as error:
-        raise BadInput(
-            "OpenMetrics needs prometheus-client, which is not installed",
-            hint="pip install 'cmemrun[metrics]'",
-        ) from error
+    require("openmetrics")
+    from prometheus_client import CollectorRegistry
+
     registry = CollectorRegistry()
     registry.register(_Gauges(find(measurements)))
     return registry

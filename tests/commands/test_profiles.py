@@ -56,6 +56,11 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
     for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
+# The same with merge keys, which copy what they name into each mapping.
+MERGES = "a: &a {x: x}\n" + "".join(
+    f"{new}: &{new} {{<<: [{','.join([f'*{old}'] * 9)}]}}\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
 
 
 @pytest.mark.parametrize(
@@ -65,10 +70,18 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: [", "no YAML"),
         ("\x00", "no YAML"),
         ("kind: Service", "no pod"),
-        (BOMB + "kind: Pod\nspec: {containers: *i}", "no mapping"),
+        (BOMB + "kind: Pod\nspec: {containers: *i}", "unfolds to more than"),
+        (MERGES + "kind: Pod\nspec: {<<: *i}", "unfolds to more than"),
+        ("kind: List\nitems: &a [{kind: List, items: *a}]", "contains itself"),
+        ("--- {}\n" * 60_000, "unfolds to more than"),
         ("kind: Pod\nspec: !!python/object/apply:os.system ['touch ran']", "no YAML"),
-        ("kind: Pod\nspec: &x {containers: [*x]}", "no name"),
-        ("[" * 5000, "no YAML"),
+        ("kind: Pod\nspec: &x {containers: [*x]}", "contains itself"),
+        ("[" * 100_000, "nested more than"),
+        ("a: " + "x" * 2**20, "larger than any manifest"),
+        ("kind: [Pod]", "no pod"),
+        ("kind: !!bool x", "no YAML"),
+        ("kind: !!int ''", "no YAML"),
+        (POD.replace("64Mi", f"0x{'f' * 5000}"), "no quantity"),
         (POD.replace("64Mi", "64MB"), "64MB"),
         (POD.replace("app", "side"), "it has several"),
     ],

@@ -2,11 +2,21 @@
 
 none SECONDS                nothing but the interpreter
 anon MIB [SECONDS]          touched anonymous memory, held
-file MIB DIRECTORY          a file written and held in the page cache
-shared MIB                  shared anonymous memory (shmem)
-kernel MIB                  full pipes
-tree CHILDREN MIB           each child holds as much, all at the same time
+pages MIB SIZE [SECONDS]    anonymous memory in "small" or "huge" pages
+file MIB DIRECTORY [SECONDS]   a file written and held in the page cache
+read PATH [SECONDS]         a file that is there, read once
+mapped PATH [SECONDS]       a file that is there, mapped and each page touched
+shared MIB [SECONDS]        shared anonymous memory (shmem)
+sparse REGIONS [SECONDS]    one page touched in each 2 MiB, for the page tables
+kernel MIB [SECONDS]        full pipes
+unix MIB [SECONDS]          a unix socket with as much to be read
+tcp MIB [SECONDS]           a TCP connection to oneself with as much to be read
+stacks THREADS KIB [SECONDS]   threads with so much of their stacks of 1 MiB touched
+tree CHILDREN MIB [SECONDS]    each child holds as much, all at the same time
+rewrite CHILDREN MIB [SECONDS] each child writes to all of what its parent holds
+execs TIMES KIND ARG…       another kind, executed after executing itself so often
 spike MIB MILLISECONDS      anonymous memory held that long, then the end
+freed MIB [SECONDS]         anonymous memory given back, and as long again without it
 daemon                      a detached child that would live for ever
 chain                       each process makes the next and ends
 crowd PROCESSES             processes that make short-lived ones without end
@@ -16,6 +26,10 @@ warm HOT COLD SECONDS PATH  a file written and read once, and then over and over
                             beginning of HOT MiB, so that the rest is never missed
 maps MIB [SECONDS]          an eBPF array, and a smaller one with values for each CPU
 nested MIB                  a group of its own inside ours, with a child in it
+hops GROUPS                 a page in each of so many groups of its own, which are left
+inner MIB [SECONDS]         groups of its own that are charged, and removed at the end
+
+A MIB of 0 is one page for the kinds made with ``touch``: the same steps, and nothing held.
 """
 
 import mmap
@@ -24,18 +38,25 @@ import sys
 import time
 
 MIB = 2**20
+PAGE = mmap.PAGESIZE
 HOLD = 0.3
+# Page by page would be slow in a guest, all at once needs as much again. Made here, so that
+# children do not each make their own; and a view, so that a part of it is no copy.
+PIECE = memoryview(b"x" * 65536)
 
 
-def touch(mib, flags=mmap.MAP_PRIVATE):
-    if not mib:
-        return None
-    memory = mmap.mmap(-1, mib * MIB, flags=flags | mmap.MAP_ANONYMOUS)
-    # In pieces: page by page would be slow in a guest, all at once needs as much again.
-    piece = b"x" * 65536
-    for start in range(0, mib * MIB, len(piece)):
-        memory[start : start + len(piece)] = piece
+def touch(mib, flags=mmap.MAP_PRIVATE, advice=None):
+    memory = mmap.mmap(-1, mib * MIB or PAGE, flags=flags | mmap.MAP_ANONYMOUS)
+    if advice is not None:
+        memory.madvise(advice)
+    fill(memory)
     return memory
+
+
+def fill(memory):
+    piece = PIECE[: len(memory)]
+    for start in range(0, len(memory), len(piece)):
+        memory[start : start + len(piece)] = piece
 
 
 def none(seconds="0.3"):
@@ -48,59 +69,168 @@ def anon(mib, seconds=HOLD):
     return memory
 
 
-def file(mib, directory):
-    path = f"{directory}/cmemrun-load-{os.getpid()}"
-    with open(path, "wb") as out:
-        for _ in range(int(mib)):
-            out.write(b"x" * MIB)
-        out.flush()
-        os.fsync(out.fileno())
-        time.sleep(HOLD)
-    os.unlink(path)
-
-
-def shared(mib):
-    memory = touch(int(mib), mmap.MAP_SHARED)
-    time.sleep(HOLD)
+def pages(mib, size, seconds=HOLD):
+    advice = {"small": mmap.MADV_NOHUGEPAGE, "huge": mmap.MADV_HUGEPAGE}[size]
+    memory = touch(int(mib), advice=advice)
+    time.sleep(float(seconds))
     return memory
 
 
-def kernel(mib):
+def file(mib, directory, seconds=HOLD):
+    path = f"{directory}/cmemrun-load-{os.getpid()}"
+    with open(path, "wb", buffering=0) as out:
+        for _ in range(0, int(mib) * MIB, len(PIECE)):
+            out.write(PIECE)
+        os.fsync(out.fileno())
+        time.sleep(float(seconds))
+    os.unlink(path)
+
+
+def read(path, seconds=HOLD):
+    fd, piece = os.open(path, os.O_RDONLY), bytearray(65536)
+    while os.readv(fd, [piece]):
+        pass
+    time.sleep(float(seconds))
+
+
+def mapped(path, seconds=HOLD):
+    with open(path, "rb", buffering=0) as file:
+        memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    for start in range(0, len(memory), PAGE):
+        memory[start]
+    time.sleep(float(seconds))
+    return memory
+
+
+def shared(mib, seconds=HOLD):
+    memory = touch(int(mib), mmap.MAP_SHARED)
+    time.sleep(float(seconds))
+    return memory
+
+
+def sparse(regions, seconds=HOLD):
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+    memory = mmap.mmap(-1, int(regions) * 2 * MIB, flags=flags)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    for start in range(0, len(memory), 2 * MIB):
+        memory[start] = 1
+    time.sleep(float(seconds))
+    return memory
+
+
+def kernel(mib, seconds=HOLD):
     import fcntl
 
     ends = []
     for _ in range(int(mib)):
         reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, MIB)
-        os.set_blocking(writing, False)
-        os.write(writing, b"x" * MIB)
+        for _ in range(0, MIB, len(PIECE)):
+            os.write(writing, PIECE)
         ends.append((reading, writing))
-    time.sleep(HOLD)
+    time.sleep(float(seconds))
 
 
-def tree(children, mib):
+def unix(mib, seconds=HOLD):
+    import _socket  # socket is a large module
+
+    sender, receiver = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    # Each 32 KiB counts for more than that.
+    sender.setsockopt(_socket.SOL_SOCKET, 32, 2 * int(mib) * MIB)  # SO_SNDBUFFORCE
+    for _ in range(0, int(mib) * MIB, 32768):
+        sender.send(PIECE[:32768])
+    time.sleep(float(seconds))
+    return receiver
+
+
+def tcp(mib, seconds=HOLD):
+    import _socket
+
+    listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    listener.setsockopt(_socket.SOL_SOCKET, 33, 4 * int(mib) * MIB)  # SO_RCVBUFFORCE
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    sender = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    sender.connect(listener.getsockname())
+    receiver = listener._accept()
+    for _ in range(0, int(mib) * MIB, len(PIECE)):
+        sender.sendall(PIECE)
+    time.sleep(float(seconds))
+    return receiver
+
+
+def stacks(threads, kib, seconds=HOLD):
+    import _thread
+    import ctypes
+
+    _thread.stack_size(MIB)
+    lock, touched = _thread.allocate_lock(), []
+    libc = ctypes.CDLL(None)
+    libc.pthread_self.restype = ctypes.c_void_p
+
+    def touch_own():
+        attributes = ctypes.create_string_buffer(64)  # pthread_attr_t
+        start, size = ctypes.c_void_p(), ctypes.c_size_t()
+        libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes)
+        libc.pthread_attr_getstack(attributes, ctypes.byref(start), ctypes.byref(size))
+        # The far end: what the thread itself uses is at the other.
+        ctypes.memset(start.value, 1, int(kib) * 1024)
+        touched.append(1)
+        lock.acquire()
+
+    lock.acquire()
+    for number in range(int(threads)):
+        _thread.start_new_thread(touch_own, ())
+        while len(touched) == number:
+            time.sleep(0.0005)
+    time.sleep(float(seconds))
+    os._exit(0)
+
+
+def tree(children, mib, seconds=HOLD):
+    fork_all(int(children), lambda: touch(int(mib)), seconds)
+
+
+def rewrite(children, mib, seconds=HOLD):
+    memory = touch(int(mib), advice=mmap.MADV_NOHUGEPAGE)
+    fork_all(int(children), lambda: fill(memory), seconds)
+
+
+def fork_all(children, act, seconds):
     ready, tell = os.pipe()
     wait, go = os.pipe()
-    for _ in range(int(children)):
+    for _ in range(children):
         if os.fork() == 0:
             os.close(go)
-            memory = touch(int(mib))
+            held = act()
             os.write(tell, b".")
             os.read(wait, 1)
-            os._exit(0 if memory else 1)
+            os._exit(len(held or "") and 0)
     got = 0
-    while got < int(children):
+    while got < children:
         got += len(os.read(ready, 16))
-    time.sleep(HOLD)
+    time.sleep(float(seconds))
     os.close(go)
-    for _ in range(int(children)):
+    for _ in range(children):
         os.wait()
+
+
+def execs(times, *more):
+    left = ["execs", str(int(times) - 1)] if int(times) > 1 else []
+    os.execv(sys.executable, [sys.executable, "-S", "-E", __file__, *left, *more])
 
 
 def spike(mib, milliseconds):
     memory = touch(int(mib))
     time.sleep(float(milliseconds) / 1000)
     os._exit(0 if memory else 1)
+
+
+def freed(mib, seconds=HOLD):
+    memory = touch(int(mib))
+    time.sleep(float(seconds))
+    memory.close()
+    time.sleep(float(seconds))
 
 
 def daemon():
@@ -189,26 +319,96 @@ def maps(mib, seconds=HOLD):
     time.sleep(float(seconds))
 
 
-def nested(mib):
+def own_group():
     with open("/proc/self/cgroup") as lines:
         paths = dict(line.rstrip("\n").split(":", 2)[1:] for line in lines)
     if os.path.exists("/sys/fs/cgroup/memory"):
-        own = "/sys/fs/cgroup/memory" + paths["memory"]
-    else:
-        own = "/sys/fs/cgroup" + paths[""]
+        return "/sys/fs/cgroup/memory" + paths["memory"]
+    return "/sys/fs/cgroup" + paths[""]
+
+
+def move(group):
+    with open(group + "/cgroup.procs", "w") as procs:
+        procs.write("0")
+
+
+def inner(mib, seconds=HOLD):
+    own = own_group().rstrip("/")
+    groups = [f"{own}/inner-{os.getpid()}", f"{own}/inner-{os.getpid()}/innermost"]
+    beside, is_v2 = f"{own}/beside-{os.getpid()}", os.path.exists(own + "/cgroup.subtree_control")
+    os.mkdir(groups[0])
+    if is_v2:
+        # A group that hands the controller on has no processes, but for the root.
+        os.mkdir(beside)
+        move(beside)
+        has_handed_on = hand_on(own, "+memory")
+        hand_on(groups[0], "+memory")
+    os.mkdir(groups[1])
+    if os.fork() == 0:
+        move(groups[1])
+        memory = touch(int(mib))
+        time.sleep(float(seconds))
+        os._exit(0 if memory else 1)
+    os.wait()
+    remove(groups[1])
+    remove(groups[0])
+    if is_v2:
+        if has_handed_on:
+            hand_on(own, "-memory")
+        move(own)
+        remove(beside)
+
+
+def hops(groups):
+    own, held = own_group(), []
+    os.mkdir(own + "/hop")
+    move(own + "/hop")
+    if os.path.exists(own + "/cgroup.subtree_control"):
+        hand_on(own, "+memory")
+    for number in range(int(groups)):
+        group = f"{own}/hop-{number}"
+        os.mkdir(group)
+        move(group)
+        held.append(touch(0))
+    time.sleep(HOLD)
+
+
+def hand_on(group, change):
+    # Where others are in our group too (EBUSY), its inner groups are charged as it is.
+    with open(group + "/cgroup.subtree_control") as controllers:
+        if "memory" in controllers.read() and change[0] == "+":
+            return False
+    try:
+        with open(group + "/cgroup.subtree_control", "w") as controllers:
+            controllers.write(change)
+    except OSError:
+        return False
+    return True
+
+
+def remove(group):
+    # A process is in its group a little longer than it can be waited for.
+    for _ in range(1000):
+        try:
+            return os.rmdir(group)
+        except OSError:
+            time.sleep(0.005)
+    return os.rmdir(group)
+
+
+def nested(mib):
+    own = own_group()
     os.makedirs(own + "/inner/innermost")
     child = os.fork()
     if child == 0:
-        with open(own + "/inner/innermost/cgroup.procs", "w") as procs:
-            procs.write("0")
+        move(own + "/inner/innermost")
         memory = touch(int(mib))
         time.sleep(HOLD)
         os._exit(0 if memory else 1)
     os.waitpid(child, 0)
     # The groups are left for whoever cleans up, one of them with somebody in it.
     if os.fork() == 0:
-        with open(own + "/inner/cgroup.procs", "w") as procs:
-            procs.write("0")
+        move(own + "/inner")
         time.sleep(1000)
     time.sleep(0.1)
 

@@ -20,6 +20,15 @@ NASTY = (
     "a\nb=c", "a\nmarkdown<<EOF\nx\nEOF", "<<EOF", "EOF", "=", "a=b",
     '"', "'", '\\"', "\\n", 'a"} 1\n# EOF', "#", "# EOF", "$(id)", "`id`", "{}", "a" * 1100,
     "", "-bencher-ignore",
+    # Terminals: titles, links, clipboards, in both forms of the controls and as lone bytes.
+    "\x1b]0;t\x07", "\x1b]8;;http://a.example\x1b\\x", "\x1b]52;c;eA==\x07", "\x9b31m",
+    "\x9d52;c;eA==\x9c", "\udc9b31m", "\udcc2\udc9b31m", "a\rb", "\u2066a\u2069",
+    "\u200b\u2060\ufeff", "\U000e0041", "\b\b\b",
+    "$\\frac{1}{0}$", "$", "$$", "\\alpha", "\\input{/etc/passwd}", "\\u0000",
+    "=1+1", "+1", "-1", "@SUM(1)", "=cmd|'/c calc'!A1", "\t=1", '=HYPERLINK("http://a.example")',
+    "@here", "[a]: http://a.example", "<img src=x onerror=alert(1)>", "javascript:alert(1)",
+    "</title>", "</style>", "' onload='x", '" onload="x', "${{ github.token }}", "::add-mask::x",
+    "##[group]x", "%0D%0A", 'a"}\ncmemrun_peak_bytes{command="b"} 0',
 )  # fmt: skip
 
 texts = st.sampled_from(NASTY) | st.text(

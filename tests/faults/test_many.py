@@ -1,0 +1,81 @@
+"""Many runs, one after the other and all at once: nothing grows, and none is in another's way."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CMEMRUN, groups, hierarchy_of_memory, processes
+
+pytestmark = pytest.mark.slow
+
+COUNT = 10_000 if os.environ.get("CMEMRUN_TEST_LONG") else 50
+MIB = 2**20
+
+
+def held_by_the_machine() -> dict[str, int]:
+    """What a run that does not clean up would have more of each time."""
+    table = (line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:])
+    _, own = hierarchy_of_memory()
+    return {
+        # Those that are gone and still charged for something, too.
+        **{f"groups of {name}": int(count) for name, _, count, _ in table},
+        "groups below ours": sum(len(names) for _, names, _ in os.walk(own)),
+        "files": int(Path("/proc/sys/fs/file-nr").read_text().split()[0]),
+        "processes": sum(name.isdigit() for name in os.listdir("/proc")),
+    }
+
+
+def test_runs_in_a_row(record_property: Callable[[str, object], None]) -> None:
+    command = [CMEMRUN, "-q", "--limit", "64Mi", "--", "true"]
+    subprocess.run(command, check=True)
+    before = held_by_the_machine()
+    for _ in range(COUNT):
+        subprocess.run(command, check=True)
+    # The kernel takes groups apart a moment after they are removed.
+    deadline = time.monotonic() + 10
+    while True:
+        now = held_by_the_machine()
+        grown = {name: count - before.get(name, 0) for name, count in now.items()}
+        # What others on this machine do meanwhile comes and goes: open files by the hundreds.
+        if all(
+            more < max(COUNT / 2, 2000 if name == "files" else 25) for name, more in grown.items()
+        ):
+            break
+        assert time.monotonic() < deadline, grown
+        time.sleep(0.1)
+    print(f"{COUNT} runs in a row: {grown}")
+    record_property("faults", COUNT)
+
+
+def test_fifty_at_once(
+    mark: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    before = groups()
+    script = "dd if=/dev/zero of=/dev/null bs=$1M count=1 status=none; sleep 0.2; exit $1"
+    runs = [
+        subprocess.Popen(
+            [CMEMRUN, "-q", "--json", f"{size}.json", "--", "sh", "-c", script, "sh", str(size)],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for size in range(1, 51)
+    ]
+    for size, run in enumerate(runs, 1):
+        _, said = run.communicate(timeout=120)
+        assert (run.returncode, said) == (size, "")
+        measured = json.loads((tmp_path / f"{size}.json").read_text())
+        peak, resolution = measured["peak_bytes"], measured["method"]["resolution_bytes"]
+        assert not measured["method"]["lower_bound"]
+        assert size * MIB <= peak <= size * MIB + 3 * MIB + resolution, size
+    deadline = time.monotonic() + 1
+    while (left := (groups() - before, processes(mark))) != (set(), {}):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
+    record_property("faults", len(runs))
