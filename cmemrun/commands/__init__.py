@@ -4,6 +4,7 @@ Only the very first argument can be a verb; anything else, ``--`` and options
 included, means ``run``, so a program called ``report`` is ``cmemrun -- report``.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from cmemrun.commands.arguments import read_plainly
 from cmemrun.commands.console import reserve_standard_streams, say
 from cmemrun.commands.options.run import RunOptions
 from cmemrun.commands.run import run
-from cmemrun.errors import CmemrunError
+from cmemrun.errors import CmemrunError, ProgramNotFound
 
 __all__ = ["VERBS", "main"]
 
@@ -27,13 +28,18 @@ def main(arguments: Sequence[str]) -> int:
         status = _carry_out(arguments)
         _flush()
     except CmemrunError as error:
-        say(error.message, hint=error.hint)
+        say(error.message, hint=_verb_meant(error, arguments) or error.hint or error.usual_hint)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        say(f"the system refused: {what}", hint="cmemrun --debug tells what was tried")
+        hint = "raise the limit: ulimit -n" if error.errno == errno.EMFILE else None
+        say(f"the system refused: {what}", hint=hint or "cmemrun --debug tells what was tried")
+        return CmemrunError.exit_status
+    except ImportError as error:
+        # Much is loaded when it is needed, and by then there may be no memory for it.
+        say(f"a part of cmemrun cannot be loaded: {error}", hint="try again, or install it anew")
         return CmemrunError.exit_status
     except Exception as error:
         # Never Python's own status 1, which would be taken for the program's.
@@ -57,6 +63,16 @@ def _carry_out(arguments: Sequence[str]) -> int:
     from cmemrun.commands.application import carry_out
 
     return carry_out(arguments)
+
+
+def _verb_meant(error: CmemrunError, arguments: Sequence[str]) -> str | None:
+    """The verb somebody may have misspelt, where there is no program of that name."""
+    if not isinstance(error, ProgramNotFound):
+        return None
+    from difflib import get_close_matches
+
+    close = get_close_matches(arguments[0], VERBS, n=1)
+    return f"did you mean cmemrun {close[0]}?" if close else None
 
 
 def _flush() -> None:

@@ -3,7 +3,8 @@
 import importlib
 import inspect
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any, Optional
 
 import typer
@@ -13,24 +14,23 @@ from typer.exceptions import TyperException
 from cmemrun import __version__
 from cmemrun.commands import VERBS
 from cmemrun.commands.arguments import explained, is_choice, kind_of
-from cmemrun.commands.console import say
+from cmemrun.commands.completion import SHELLS, install, script
+from cmemrun.commands.console import print_out, say
+from cmemrun.commands.help import VerbCommand
 from cmemrun.commands.options.attach import AttachOptions
 from cmemrun.commands.options.check import CheckOptions
 from cmemrun.commands.options.fit import FitOptions
 from cmemrun.commands.options.run import RunOptions
 from cmemrun.errors import CmemrunError
 
-__all__ = ["carry_out"]
-
-# These belong to the shell, not to a program that is run.
-_OF_THE_GROUP = frozenset({"--install-completion", "--show-completion"})
+__all__ = ["carry_out", "command_line"]
 
 
 class _RunByDefault(TyperGroup):
     """A group of verbs in which everything that is no verb is a command to run."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in _OF_THE_GROUP):
+        if not args or args[0] not in self.commands:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -39,6 +39,8 @@ app = typer.Typer(
     name="cmemrun",
     cls=_RunByDefault,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
     help="Run a program in a memory cgroup of its own and report what it really used.",
 )
 
@@ -46,16 +48,16 @@ app = typer.Typer(
 def carry_out(arguments: Sequence[str]) -> int:
     """Carry out a command line and return the exit status."""
     try:
-        status = _built()(args=list(arguments), prog_name="cmemrun", standalone_mode=False)
+        status = command_line()(args=list(arguments), prog_name="cmemrun", standalone_mode=False)
     except TyperException as error:
-        say(_in_one_line(error), hint=_program_of_that_name(arguments))
+        say(_in_one_line(error), hint=_next_step(error, arguments))
         return CmemrunError.exit_status
     except typer.Abort:
         return 130
     return status if isinstance(status, int) else 0
 
 
-def _built() -> Any:
+def command_line() -> Any:
     """The command line, with options that take several words, which typer has no way to say."""
     built: Any = typer.main.get_command(app)
     for verb, (fields, *_) in _DECLARED.items():
@@ -72,20 +74,36 @@ def _in_one_line(error: TyperException) -> str:
         name = option.opts[0] if option.opts and option.opts[0].startswith("-") else None
         message = error.message.rstrip(".")
         return f"{name}: {message}" if name else message
-    text = error.format_message().rstrip(".")
+    text = (error.message or error.format_message()).rstrip(".")
     return text[:1].lower() + text[1:]
 
 
-def _program_of_that_name(arguments: Sequence[str]) -> str:
-    """How to run the program, where somebody may have meant one by the name of a verb."""
-    if arguments and not arguments[0].startswith("-") and shutil.which(arguments[0]):
-        return f"to run the program {arguments[0]!r}: cmemrun -- {arguments[0]}"
-    return "see cmemrun --help"
+def _next_step(error: TyperException, arguments: Sequence[str]) -> str:
+    meant = getattr(error, "possibilities", None)
+    if meant:
+        return f"did you mean {' or '.join(sorted(meant))}?"
+    first = arguments[0] if arguments else ""
+    # Somebody may have meant a program by the name of a verb.
+    if not first.startswith("-") and shutil.which(first):
+        return f"to run the program {first!r}: cmemrun -- {first}"
+    return f"see cmemrun {first} --help" if first in VERBS else "see cmemrun --help"
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"cmemrun {__version__}")
+        raise typer.Exit
+
+
+def _show_completion(shell: Enum | None) -> None:
+    if shell is not None:
+        print_out(script(shell.value, command_line()))
+        raise typer.Exit
+
+
+def _install_completion(shell: Enum | None) -> None:
+    if shell is not None:
+        say(install(shell.value, command_line()))
         raise typer.Exit
 
 
@@ -117,7 +135,8 @@ def _command(module: Any, verb: str, fields: Any, *first: inspect.Parameter) -> 
     """A verb as typer reads a command line off it: by a signature."""
 
     def call(**given: Any) -> int:
-        given.pop("version", None)
+        for one in _AT_ONCE:
+            given.pop(one.name, None)
         taken = [given.pop(one.name) or [] for one in first if one.name in given]
         for name, annotation in fields.__annotations__.items():
             if kind_of(annotation)[1].repeated:
@@ -150,24 +169,38 @@ _NAMES = inspect.Parameter(
         None, metavar="[NAME]...", help="The commands to run; all without one.", show_default=False
     ),
 )
-_VERSION = inspect.Parameter(
-    "version",
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    annotation=bool,
-    default=typer.Option(
-        False,
-        "--version",
-        rich_help_panel="Output",
-        callback=_show_version,
-        is_eager=True,
-        help="Show the version and exit.",
-        show_default=False,
+
+
+def _at_once(
+    name: str, annotation: Any, act: Callable[[Any], None], help: str
+) -> inspect.Parameter:
+    """An option that has something done instead of a run."""
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        annotation=Optional[annotation],  # noqa: UP045 (typer wants a type)
+        default=typer.Option(
+            None,
+            f"--{name.replace('_', '-')}",
+            callback=act,
+            is_eager=True,
+            help=help,
+        ),
+    )
+
+
+_Shell = Enum("_Shell", [(name.upper(), name) for name in SHELLS])  # type: ignore[misc]
+_AT_ONCE = (
+    _at_once(
+        "install_completion", _Shell, _install_completion, "Have this shell complete, from now on."
     ),
+    _at_once("show_completion", _Shell, _show_completion, "Print what that shell would read."),
+    _at_once("version", bool, _show_version, "Show the version and exit."),
 )
-_HELP = {"help_option_names": ["-h", "--help"]}
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 _DECLARED: dict[str, tuple[Any, ...]] = {
-    "run": (RunOptions, _PROGRAM, _VERSION),
+    "run": (RunOptions, _PROGRAM, *_AT_ONCE),
     "attach": (AttachOptions,),
     "check": (CheckOptions, _NAMES),
     "fit": (FitOptions, _PROGRAM),
@@ -179,4 +212,4 @@ for verb in VERBS:
     function = _command(module, verb, *declared) if declared else getattr(module, verb)
     # What follows the program's name is the program's.
     settings = _HELP | {"allow_interspersed_args": verb not in ("run", "fit")}
-    app.command(verb, context_settings=settings)(function)
+    app.command(verb, cls=VerbCommand, context_settings=settings)(function)

@@ -130,7 +130,7 @@ def options_from(fields: dict[str, Any], given: Mapping[str, object]) -> dict[st
     for word, value in given.items():
         name = named.get(f"--{word.replace('_', '-')}")
         if name is None or known[name][1].words > 1:
-            raise BadInput(f"{word}: there is no such option")
+            raise BadInput(f"{word}: there is no such option", hint="cmemrun --help lists them")
         try:
             found[name] = _given(*known[name], value)
         except BadInput as error:
@@ -141,15 +141,19 @@ def options_from(fields: dict[str, Any], given: Mapping[str, object]) -> dict[st
 def _given(kind: Any, option: Option, value: object) -> Any:
     if kind is bool:
         if not isinstance(value, bool):
-            raise BadInput(f"{value!r} is neither true nor false")
+            raise BadInput(
+                f"{value!r} is neither true nor false", hint="write true or false, without quotes"
+            )
         return value
     texts = value if isinstance(value, list) and option.repeated else [value]
     if any(isinstance(text, int) and abs(text) > _LARGEST for text in texts):
-        raise BadInput("so large a number is no text")
+        raise BadInput(
+            "so large a number is no text", hint="write it as on the command line, in quotes"
+        )
     if any(isinstance(text, bool) or not isinstance(text, str | int) for text in texts):
         raise BadInput(f"{value!r} is no text", hint="write it as on the command line, in quotes")
     if any("\0" in str(text) for text in texts):
-        raise BadInput(f"{value!r} has a NUL byte in it")
+        raise BadInput(f"{value!r} has a NUL byte in it", hint="leave it out")
     try:
         if option.repeated:
             return _value(kind, option, [str(text) for text in texts])
@@ -158,7 +162,7 @@ def _given(kind: Any, option: Option, value: object) -> Any:
         if not is_choice(kind):
             raise
         choices = ", ".join(one.value for one in kind)
-        raise BadInput(f"{value!r} is none of {choices}") from error
+        raise BadInput(f"{value!r} is none of {choices}", hint="write one of those") from error
 
 
 def _value(kind: Any, option: Option, given: Any) -> Any:

@@ -16,11 +16,11 @@ __all__ = ["attach"]
 
 
 def attach(options: AttachOptions) -> int:
-    """Watch the group of a service, a container or a process, and report as for a run.
+    """Watch the group of a service, a container or a process.
 
-    Nothing in the group is changed, and counters are what they rose by meanwhile.
-    It ends when the group is empty or gone, the process of --pid has ended, after
-    --for, or on Ctrl-C. The exit status is 0.
+    It is reported as a run is. Nothing in the group is changed, and counters are what
+    they rose by meanwhile. It ends when the group is empty or gone, the process of
+    --pid has ended, after --for, or on Ctrl-C. The exit status is 0.
 
     \b
     Examples:

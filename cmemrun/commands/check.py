@@ -15,17 +15,18 @@ __all__ = ["check"]
 
 
 def check(names: list[str], options: CheckOptions) -> int:
-    """Run the commands of a budget file, or those named, and judge each by its budgets.
+    """Run the commands of a budget file, and judge each by its budgets.
 
-    A file has [commands.NAME] with a command and the options of cmemrun run by
-    their long names; in pyproject.toml it is [tool.cmemrun.commands.NAME]. The exit
-    status is that of the first command that failed, else 123 for a broken budget.
+    All of them, or those named. A file has [commands.NAME] with a command and the
+    options of cmemrun run by their long names; in pyproject.toml it is
+    [tool.cmemrun.commands.NAME]. The exit status is that of the first
+    command that failed, else 123 for a broken budget.
 
     \b
     Examples:
       cmemrun check
       cmemrun check import --budget ci/budgets.toml
-      cmemrun check --export junit=memory.xml --export github-summary=$GITHUB_STEP_SUMMARY
+      cmemrun check --export junit=memory.xml --json memory.json
     """
     if options.debug:
         log_everything()

@@ -62,10 +62,10 @@ def compare(
         ),
     ] = None,
 ) -> int:
-    """Compare saved runs: the difference of each metric, and whether it is more than chance.
+    """Compare saved runs: is the difference more than chance?
 
-    With three runs or more on both sides the difference has an interval (95 %, by
-    bootstrap), and a verdict: same, better, worse, or unclear.
+    Every metric is compared. With three runs or more on both sides the difference
+    has an interval (95 %, by bootstrap), and a verdict: same, better, worse, or unclear.
 
     \b
     Examples:

@@ -33,10 +33,11 @@ def doctor(
         bool, typer.Option("--json", help="Print it as JSON, on standard output.")
     ] = False,
 ) -> int:
-    """Try every way to measure, prove the best one with a known load, and say what is missing.
+    """Try every way to measure here, and say what each lacks.
 
-    Exits with 0 where a memory group can be had and counts rightly, with 1 where
-    only the processes can be watched: in CI, a gate before a budget.
+    The best one is proved with a known load. Exits with 0 where a memory group can
+    be had and counts rightly, with 1 where only the processes can
+    be watched: in CI, a gate before a budget.
 
     \b
     Examples:

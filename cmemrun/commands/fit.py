@@ -38,7 +38,7 @@ _WORTH_BYTES = 16 * 2**20
 
 
 def fit(command: list[str], options: FitOptions) -> int:
-    """Search the smallest memory limit PROGRAM succeeds with, and the smallest that is not slow.
+    """Search the smallest memory limit that PROGRAM lives with.
 
     It is run again and again, each time in a group of its own and without swap:
     first without a limit, then with limits that close in on the cliff, below which
@@ -53,7 +53,7 @@ def fit(command: list[str], options: FitOptions) -> int:
     \b
     Examples:
       cmemrun fit -- ./myapp --once
-      cmemrun fit --check 'test -s out.csv' --json fit.json -- ./convert in.csv out.csv
+      cmemrun fit --check 'test -s out.csv' -- ./convert in.csv out.csv
       cmemrun fit --squeeze --max-time 5m -- ./server
       cmemrun fit --max-time 10m --resume fit.json --json fit.json -- ./myapp
     """
@@ -63,7 +63,10 @@ def fit(command: list[str], options: FitOptions) -> int:
         raise BadInput("there is no program to run", hint="cmemrun fit [OPTIONS] [--] PROGRAM …")
     if options.squeeze:
         if options.check is not None or options.resume is not None:
-            raise BadInput("--check and --resume are for a search, and --squeeze is none")
+            raise BadInput(
+                "--check and --resume are for a search, and --squeeze is none",
+                hint="leave them out, or --squeeze",
+            )
         from cmemrun.commands.squeezing import squeeze
 
         return squeeze(command, options)
@@ -235,7 +238,10 @@ def _known(path: str | None, command: Sequence[str]) -> dict[int | None, list[Tr
         return found
     earlier = read_fit(path)
     if earlier.command != tuple(unicode_text(word) for word in command):
-        raise BadInput(f"--resume: {path!r} is of another program")
+        raise BadInput(
+            f"--resume: {path!r} is of another program",
+            hint="give the program as it was then, or another file",
+        )
     for trial in earlier.fit.trials:
         found.setdefault(trial.limit_bytes, []).append(trial)
     return found

@@ -56,7 +56,9 @@ def plot(
         typer.Option("--processes", help="A line for each of the largest processes of one run."),
     ] = False,
 ) -> int:
-    """Draw saved runs over time, or the times of a search by limit, or make a page of them.
+    """Draw saved runs over time, or a search, as a picture or a page.
+
+    Of a search it is the time of its runs by their limits.
 
     \b
     Examples:

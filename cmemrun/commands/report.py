@@ -33,7 +33,8 @@ def report(
         typer.Option(
             "--format",
             "-f",
-            help="The report, or what other programs read.  [default: text]",
+            metavar="FORMAT",
+            help=f"{', '.join(one.value for one in Format)}.  [default: text]",
             show_default=False,
         ),
     ] = None,

@@ -19,9 +19,8 @@ __all__ = ["run"]
 def run(command: list[str], options: RunOptions) -> int:
     """Run PROGRAM in a memory cgroup of its own and report what it really used.
 
-    The report goes to standard error, so the program's output stays its own; the
-    exit status is the program's, 128+N where a signal ended it, 123 for a broken
-    budget, 124 for the time limit, 125 where cmemrun itself failed.
+    The report goes to standard error. The exit status is the program's, 123 for a
+    broken budget, 124 for the time limit, 125 where cmemrun itself failed.
 
     \b
     Examples:
@@ -30,9 +29,6 @@ def run(command: list[str], options: RunOptions) -> int:
       cmemrun --limit 512Mi --max-peak 400Mi -- python3 job.py
       cmemrun --runs 10 --against base.json --fail-on 5% -- ./bench
       cmemrun --k8s-limit 1Gi --k8s-request 512Mi -- ./myapp
-
-    Other verbs, each with --help: attach, check, compare, doctor, fit, plot,
-    recommend, report.
     """
     if options.debug:
         log_everything()
@@ -50,7 +46,7 @@ def run(command: list[str], options: RunOptions) -> int:
     if not command:
         raise BadInput(
             "there is no program to run",
-            hint="cmemrun [OPTIONS] [--] PROGRAM [ARG]..., for one called run: cmemrun -- run",
+            hint="write cmemrun ./myapp, or see cmemrun --help; one called run: cmemrun -- run",
         )
     if options.budget is not None:
         from cmemrun.commands.budget_file import budgets_for

@@ -54,28 +54,9 @@ def test_a_program_called_as_a_verb(
         assert "cmemrun -- run" in done.stderr
 
 
-def test_version_help_and_completion() -> None:
-    def ask(*arguments: str, **environment: str) -> str:
-        done = subprocess.run(
-            [CMEMRUN, *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"COLUMNS": "80"} | environment,
-        )
-        return done.stdout
-
-    assert ask("--version") == f"cmemrun {__version__}\n"
-    shown = ask("--help")
-    assert shown == ask("run", "--help") or "Usage" in shown
-    for option in ("--refresh", "--limit", "--max-peak", "--json", "--timeout", "--linger"):
-        assert option in shown
-    assert "cmemrun --limit 512Mi --max-peak 400Mi" in shown
-    assert "COMP" in ask(
-        "--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
-    )
-    completed = ask(COMP_WORDS="cmemrun --ref", COMP_CWORD="1", _CMEMRUN_COMPLETE="complete_bash")
-    assert completed.split() == ["--refresh"]
+def test_version() -> None:
+    done = subprocess.run([CMEMRUN, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"cmemrun {__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class AttachOptions(NamedTuple):
         Option(
             ("--for",),
             "Watch no longer than this.",
-            "Time",
+            "Common",
             metavar="DURATION",
             parse=values.interval,
         ),

@@ -118,7 +118,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--limit",),
             "Let the kernel enforce this limit (memory.max): 512Mi, 512MB, bytes.",
-            "Limits and budgets",
+            "Common",
             metavar="SIZE",
             parse=values.positive_size,
         ),
@@ -128,7 +128,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--high",),
             "From here on slow it down and reclaim from it (memory.high; v2).",
-            "Limits and budgets",
+            "Limits",
             metavar="SIZE|max",
             parse=values.limit,
         ),
@@ -138,7 +138,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--low",),
             "Reclaim below this only where there is nothing else (memory.low).",
-            "Limits and budgets",
+            "Limits",
             metavar="SIZE|max",
             parse=values.limit,
         ),
@@ -148,7 +148,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--min",),
             "Never reclaim below this (memory.min; v2).",
-            "Limits and budgets",
+            "Limits",
             metavar="SIZE|max",
             parse=values.limit,
         ),
@@ -158,7 +158,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--swap",),
             "How much of it may be swapped out (memory.swap.max).",
-            "Limits and budgets",
+            "Limits",
             metavar="0|SIZE|max",
             parse=values.limit,
         ),
@@ -168,7 +168,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--zswap",),
             "How much of that may be kept compressed (memory.zswap.max; v2).",
-            "Limits and budgets",
+            "Limits",
             metavar="0|SIZE|max",
             parse=values.limit,
         ),
@@ -178,7 +178,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--pids",),
             "How many processes and threads there may be (pids.max).",
-            "Limits and budgets",
+            "Limits",
             metavar="N|max",
             parse=values.count,
         ),
@@ -188,7 +188,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--oom-score-adj",),
             "Whom to kill first, from -1000 (never) to 1000.",
-            "Limits and budgets",
+            "Limits",
             metavar="N",
             parse=values.score,
         ),
@@ -198,7 +198,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--set",),
             "Write to any other file of the group: --set memory.swap.high=1G.",
-            "Limits and budgets",
+            "Limits",
             metavar="FILE=VALUE",
             parse=values.assignment,
             repeated=True,
@@ -209,7 +209,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--oom-group",),
             "When the limit kills, kill the whole group (v2 only).",
-            "Limits and budgets",
+            "Limits",
             negative="--no-oom-group",
         ),
     ]
@@ -218,7 +218,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--runtime-env",),
             "Tell a Go, JVM, .NET or Node program of the limit, in its own variable.",
-            "Limits and budgets",
+            "Limits",
             default=False,
         ),
     ]
@@ -227,7 +227,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--max-peak",),
             "Budget: exit with 123 where the program succeeded and the peak was higher.",
-            "Limits and budgets",
+            "Common",
             metavar="SIZE",
             parse=values.positive_size,
         ),
@@ -237,7 +237,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--assert",),
             "Budget on anything else: anon<=150Mi, stall<=500ms, oom_kill=0.",
-            "Limits and budgets",
+            "Budgets",
             metavar="METRIC<=VALUE",
             parse=values.assertion,
             repeated=True,
@@ -248,7 +248,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--report-only",),
             "Say of a broken budget that it is, and keep the program's status.",
-            "Limits and budgets",
+            "Budgets",
             default=False,
         ),
     ]
@@ -257,7 +257,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--budget",),
             "The budgets that this file has for the command; see cmemrun check.",
-            "Limits and budgets",
+            "Budgets",
             metavar="FILE",
         ),
     ]
@@ -277,7 +277,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--k8s-limit",),
             "As a container with this memory limit (resources.limits.memory).",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="SIZE",
             parse=values.positive_size,
         ),
@@ -287,7 +287,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--k8s-request",),
             "With this memory request; without one it is the limit.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="SIZE",
             parse=values.positive_size,
         ),
@@ -297,7 +297,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--cpu-limit",),
             "With this CPU limit, which decides on the pod's class only: 1, 500m.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="CPU",
             parse=values.cpu,
         ),
@@ -307,7 +307,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--cpu-request",),
             "With this CPU request, likewise.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="CPU",
             parse=values.cpu,
         ),
@@ -317,7 +317,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--pod",),
             "As a container of this manifest: resources only, no command or environment.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="FILE",
         ),
     ]
@@ -326,7 +326,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--container",),
             "The container of --pod, where it has several.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="NAME",
         ),
     ]
@@ -335,7 +335,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--k8s-version",),
             "By the rules of this release.  [default: the newest known]",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="1.N",
             parse=values.release,
         ),
@@ -345,7 +345,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--node-memory",),
             "The node's memory, for oom_score_adj.  [default: this machine's]",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="SIZE",
             parse=values.positive_size,
         ),
@@ -355,7 +355,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--node-swap",),
             "The node's swap, shared out as LimitedSwap does.  [default: NoSwap]",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="SIZE",
             parse=units.parse_size,
         ),
@@ -365,7 +365,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--single-process-oom-kill",),
             "A kubelet with singleProcessOOMKill, which kills no whole container.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             default=False,
         ),
     ]
@@ -374,7 +374,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--memory-qos",),
             "A cluster with Memory QoS, which has memory.min, low and high written.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             default=False,
         ),
     ]
@@ -383,7 +383,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--throttling-factor",),
             "Its memoryThrottlingFactor.  [default: the release's]",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="FACTOR",
             parse=values.factor,
         ),
@@ -393,7 +393,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--docker",),
             "As docker run would with these options: --docker '-m 1g --memory-swap 2g'.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="OPTIONS",
         ),
     ]
@@ -402,7 +402,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--podman",),
             "As podman run (and crun) would with these options.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             metavar="OPTIONS",
         ),
     ]
@@ -411,7 +411,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--explain",),
             "Say which file would get which value by which rule, and run nothing.",
-            "Kubernetes and Docker",
+            "Kubernetes, Docker and Podman",
             default=False,
         ),
     ]
@@ -420,7 +420,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--timeout",),
             "Ask the program to end after this time (SIGTERM); exit with 124.",
-            "Time",
+            "Common",
             metavar="DURATION",
             parse=values.interval,
         ),
@@ -429,8 +429,8 @@ class RunOptions(NamedTuple):
         float,
         Option(
             ("--grace",),
-            "Time from there to killing the whole group.",
-            "Time",
+            "Time from the SIGTERM of --timeout to killing the whole group.",
+            "Ending",
             metavar="DURATION",
             default="5s",
             parse=units.parse_duration,
@@ -441,7 +441,7 @@ class RunOptions(NamedTuple):
         Option(
             ("--linger",),
             "What outlives the main process is ended, or waited for.",
-            "Time",
+            "Ending",
             default="end",
         ),
     ]

@@ -24,7 +24,7 @@ Refresh = Annotated[
     Option(
         ("--refresh",),
         "Time between two full samples: 400ms, 1.5s, 1m30s.",
-        "Measuring",
+        "Common",
         metavar="DURATION",
         default="500ms",
         parse=values.interval,
@@ -64,7 +64,7 @@ ReportFile = Annotated[
     Option(
         ("-o", "--output"),
         "Write the report there, - for standard output.  [default: standard error]",
-        "Output",
+        "Common",
         metavar="FILE",
     ),
 ]
@@ -73,7 +73,7 @@ JsonFile = Annotated[
     Option(
         ("--json",),
         "Write everything measured as JSON, - for standard output.",
-        "Output",
+        "Common",
         metavar="FILE",
     ),
 ]
@@ -91,11 +91,11 @@ LiveView = Annotated[
     Option(
         ("--live",),
         "Show usage, its parts and the largest processes while it runs, in a terminal.",
-        "Output",
+        "Common",
         default=False,
     ),
 ]
-Quiet = Annotated[bool, Option(("--quiet", "-q"), "No report.", "Output", default=False)]
+Quiet = Annotated[bool, Option(("--quiet", "-q"), "No report.", "Common", default=False)]
 Debug = Annotated[
-    bool, Option(("--debug",), "Log what is tried, on standard error.", "Output", default=False)
+    bool, Option(("--debug",), "Log what is tried, on standard error.", "Other", default=False)
 ]
