@@ -1,0 +1,102 @@
+"""What the parts of a sample cost, by pyperf:  inside.py -o FILE.json [PYPERF OPTION…]"""
+
+import contextlib
+import functools
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyperf
+
+from cmemrun.backends import choose
+from cmemrun.backends.base import Group
+from cmemrun.backends.surrounding import Surrounding
+from cmemrun.census import Census, Occasion
+from cmemrun.keeper import Keeper
+from cmemrun.kernel.hierarchy import detect
+from cmemrun.series import Series
+
+PROGRAMS = Path(__file__).with_name("programs.py")
+
+
+@contextlib.contextmanager
+def _group(processes: int) -> Iterator[Group]:
+    """A group with so many processes that wait."""
+    with Keeper() as keeper, contextlib.ExitStack() as stack:
+        hierarchy = detect()
+        idle = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-S", "-E", PROGRAMS, "idle", str(processes), "1000"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        )
+        group = choose(hierarchy, idle.pid, keeper, Surrounding(hierarchy))
+        stack.callback(group.remove)
+        stack.callback(group.close)
+        stack.callback(group.kill)
+        group.attach(idle.pid)
+        # Those that it forks only now are in the group with it.
+        assert idle.stdin is not None and idle.stdout is not None
+        idle.stdin.close()
+        idle.stdout.readline()
+        yield group
+
+
+def _usage(group: Group) -> Callable[[], object]:
+    return group.usage
+
+
+def _everything(group: Group) -> Callable[[], object]:
+    return lambda: group.read(0.0)
+
+
+def _keeping(group: Group) -> Callable[[], object]:
+    sample, series = group.read(0.0), Series()
+    return lambda: series.add(sample)
+
+
+def _processes(group: Group) -> Callable[[], object]:
+    sample = group.read(1.0)
+
+    def look() -> object:
+        # A new one each time, as one that has looked saves its time for later.
+        census = Census(group, track=True, mappings=False)
+        return census.look(sample, Occasion.REFRESH, near_peak=True, notable_bytes=0)
+
+    return look
+
+
+PARTS = {
+    "usage alone": (_usage, 1),
+    "everything": (_everything, 1),
+    "everything, of 100 processes": (_everything, 100),
+    "everything, of 1000 processes": (_everything, 1000),
+    "keeping a sample": (_keeping, 1),
+    "the processes, of 1": (_processes, 1),
+    "the processes, of 100": (_processes, 100),
+    "the processes, of 1000": (_processes, 1000),
+}
+"""What is measured, and how many processes there are meanwhile."""
+
+
+def _seconds(loops: int, *, part: str) -> float:
+    prepare, processes = PARTS[part]
+    with _group(processes) as group:
+        do = prepare(group)
+        started = time.perf_counter()
+        for _ in range(loops):
+            do()
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    runner = pyperf.Runner()
+    for part in PARTS:
+        runner.bench_time_func(part, functools.partial(_seconds, part=part))
+
+
+if __name__ == "__main__":
+    main()

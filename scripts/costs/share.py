@@ -1,0 +1,63 @@
+"""How much of one core ``cmemrun`` uses while a program waits, by interval and processes."""
+
+import contextlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from scripts.costs.measuring import CMEMRUN, PROGRAMS, Effort, Table
+
+DEFAULT = "500ms"
+REFRESHES = ("1s", DEFAULT, "100ms", "10ms", "1ms")
+CROWDS = (1, 100, 1000)
+_SETTLING_SECONDS = 3.0
+_ROUNDS = 3
+
+
+def share_of_a_core(effort: Effort) -> Table:
+    """The median of some looks of five seconds, each by the scheduler's own count."""
+    figures: dict[str, dict[int, float]] = {refresh: {} for refresh in REFRESHES}
+    for crowd in CROWDS:
+        for refresh in REFRESHES:
+            with _measured(refresh, crowd) as run:
+                time.sleep(effort.seconds(_SETTLING_SECONDS))
+                looks = [_used(run, effort.seconds(5.0)) for _ in range(effort.times(_ROUNDS))]
+            figures[refresh][crowd] = statistics.median(looks)
+    rows = [
+        (
+            f"{refresh}{' (the default)' if refresh == DEFAULT else ''}",
+            *(f"{figures[refresh][crowd]:.2%}" for crowd in CROWDS),
+        )
+        for refresh in REFRESHES
+    ]
+    columns = ("`--refresh`", *(f"{crowd} process{'es' * (crowd > 1)}" for crowd in CROWDS))
+    return Table("Of one core, while the program waits", columns, tuple(rows), figures)
+
+
+@contextlib.contextmanager
+def _measured(refresh: str, processes: int) -> Iterator[psutil.Process]:
+    """cmemrun with so many processes in the group, from when they are all there."""
+    idle = [sys.executable, "-S", "-E", PROGRAMS, "idle", str(processes), "1000"]
+    command = [CMEMRUN, "--quiet", "--refresh", refresh, "--", *idle]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        run.stdout.readline()
+        yield psutil.Process(run.pid)
+        run.terminate()
+
+
+def _used(process: psutil.Process, for_seconds: float) -> float:
+    started, before = time.monotonic(), _run_seconds(process.pid)
+    time.sleep(for_seconds)
+    return (_run_seconds(process.pid) - before) / (time.monotonic() - started)
+
+
+def _run_seconds(pid: int) -> float:
+    """Of all threads, in nanoseconds as the scheduler has them: times() has ticks of 10 ms."""
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9

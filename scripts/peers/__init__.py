@@ -1,0 +1,1 @@
+"""Tools that measure, side by side: for ``scripts/accuracy`` and ``scripts/bench``."""

@@ -1,0 +1,43 @@
+"""The costs that the README publishes are those that the script measures, and it works."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.costs.__main__ import TABLES
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = re.findall(
+    r"<!-- scripts/bench -->(.*?)<!-- /scripts/bench -->", (ROOT / "README.md").read_text(), re.S
+)
+
+
+def cells(markdown: str) -> list[list[str]]:
+    """The rows of every table in it, without the lines below their heads."""
+    lines = [line for line in markdown.splitlines() if re.match(r"\| [^-]|\|  \|", line)]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table(table: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.costs", "--quick", "--only", table, "--json", str(figures)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    measured = cells(done.stdout)
+    published = cells("".join(PUBLISHED))
+    assert len(measured) > 2
+    assert {row[0] for row in measured} <= {row[0] for row in published}
+    assert measured[0] in published, "the columns are others"
+    assert json.loads(figures.read_text())[table]
