@@ -15,11 +15,13 @@ def own_memory(effort: Effort) -> Table:
     length = effort.seconds(600.0)
     command = [CMEMRUN, "--quiet", "--refresh", "1ms", "--", "sleep", "1000"]
     found: dict[str, int] = {}
+    moments = {"after a tenth of it": 0.1, "after half": 0.5, "at the end": 1.0}
     with subprocess.Popen(command) as run:
         process = psutil.Process(run.pid)
-        for share in (0.1, 0.5, 1.0):
+        for when, share in moments.items():
             time.sleep(max(0.0, length * share - (time.time() - process.create_time())))
-            found[f"after {length * share:.0f} s"] = process.memory_full_info().uss
+            found[when] = process.memory_full_info().uss
         run.terminate()
     rows = tuple((when, f"{size / MIB:.2f}") for when, size in found.items())
-    return Table("Our own memory, a sample each millisecond", ("", "USS, MiB"), rows, found)
+    title = f"Our own memory in {length:.0f} s with a sample of everything each millisecond"
+    return Table(title, ("", "USS, MiB"), rows, found)
