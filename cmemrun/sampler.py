@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from cmemrun.backends.base import Source
+from cmemrun.backends.base import Source, Taken
 from cmemrun.census import Census, Occasion
 from cmemrun.errors import start_thread
 from cmemrun.log import Log
@@ -39,6 +39,11 @@ _NOTABLE_BYTES = 65536
 # them up just then (stats_flush_lock). So a high that lasts is read again: once,
 # and as often as this while its parts do not add up.
 _SETTLING_LOOKS = 8
+
+# What was read at a short refresh is understood some at once, which costs a quarter
+# as much; but for what is new, or where somebody waits for it.
+_LATER_SECONDS = 0.25
+_LATER_SAMPLES = 32
 
 
 class Sampling(NamedTuple):
@@ -74,6 +79,12 @@ class Sampler:
         self.probe_seconds = _PROBE_FASTEST_SECONDS if isinstance(probe, str) else probe
         self._keep_processes = sampling.track_processes and sampling.keep_processes
         self._listeners = listeners
+        self._may_wait = (
+            sampling.refresh_seconds < _LATER_SECONDS
+            and not listeners
+            and not sampling.track_processes
+        )
+        self._taken: list[Taken] = []
         self._thread = threading.Thread(target=self._run, name="cmemrun-sampler", daemon=True)
         # A lock is the cheapest thing to wait for with a time limit: held until
         # stop() releases it.
@@ -105,6 +116,10 @@ class Sampler:
         if self._thread.is_alive():
             self._stopping.release()
             self._thread.join()
+        try:
+            self._understand()
+        except Exception as error:
+            self._fail(error)
 
     def final(self) -> None:
         """Take the last full sample, in the caller's thread, after ``stop``."""
@@ -127,7 +142,7 @@ class Sampler:
                     return
                 now = self.elapsed()
                 if now >= next_full:
-                    self._sample(now)
+                    self._refresh(now)
                     # On the grid, without catching up: after a suspend there
                     # is nothing to be read of what was missed.
                     next_full += max(1, -(-(now - next_full) // refresh)) * refresh
@@ -158,8 +173,33 @@ class Sampler:
                 self._settling_looks = 0
         return usage == before and not self._settling_looks
 
+    def _refresh(self, now: float) -> None:
+        """Read everything, to be understood later unless usage makes a new high."""
+        taken = self._source.take(now)
+        if (
+            self._may_wait
+            and taken.usage_bytes < self._notable_bytes
+            and len(self._taken) < _LATER_SAMPLES
+            and now - (self._taken or [taken])[0].elapsed_seconds < _LATER_SECONDS
+        ):
+            self._taken.append(taken)
+            return
+        self._understand()
+        self._keep(taken.understand(), Occasion.REFRESH)
+
+    def _understand(self) -> None:
+        """Keep what was taken until now; who was there then is not to be seen any more."""
+        taken, self._taken = self._taken, []
+        for one in taken:
+            self._keep(one.understand(), None)
+
     def _sample(self, now: float, occasion: Occasion = Occasion.REFRESH) -> None:
-        sample = self._source.read(now)
+        taken = self._source.take(now)
+        self._understand()
+        self._keep(taken.understand(), occasion)
+
+    def _keep(self, sample: Sample, occasion: Occasion | None) -> None:
+        """``occasion`` is what it was taken for just now, ``None`` for one of before."""
         usage = sample.usage_bytes
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
         if self.at_peak is None or usage >= self.at_peak.usage_bytes:
@@ -173,7 +213,7 @@ class Sampler:
             # The better one, although the kernel may have given back what it
             # had charged in advance.
             self.at_peak = self._described(sample)
-        told = self._with_processes(sample, occasion)
+        told = sample if occasion is None else self._with_processes(sample, occasion)
         self.series.add(told if self._keep_processes else sample)
         for tell in self._listeners:
             tell(told)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cmemrun.backends.base import Taken
 from cmemrun.model import Sample
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler, Sampling
 
@@ -32,9 +33,12 @@ class Scripted:
             raise OSError(errno.ENODEV, "No such device")
         return [value for when, value in self.usage_at.items() if when <= now][-1]
 
-    def read(self, elapsed_seconds: float) -> Sample:
+    def take(self, elapsed_seconds: float) -> Taken:
         usage = self.usage()
-        return Sample(elapsed_seconds, usage, anon_bytes=usage // 2, inactive_file_bytes=usage * 2)
+        sample = Sample(
+            elapsed_seconds, usage, anon_bytes=usage // 2, inactive_file_bytes=usage * 2
+        )
+        return Taken(elapsed_seconds, usage, lambda: sample)
 
     def composition(self) -> None:
         return None
@@ -86,12 +90,11 @@ def test_growing_slowly_costs_few_full_reads() -> None:
 @pytest.mark.parametrize("late_by", [0.005, 0.05])
 def test_a_high_that_lasts_is_read_again_until_its_parts_add_up(late_by: float) -> None:
     class Lagging(Scripted):
-        def read(self, elapsed_seconds: float) -> Sample:
+        def take(self, elapsed_seconds: float) -> Taken:
             known = time.monotonic() - self.started > 0.1 + late_by
-            anon = 64 * MIB if known else 0
-            return Sample(
-                elapsed_seconds, self.usage(), anon_bytes=anon, file_bytes=0, kernel_bytes=0
-            )
+            anon, usage = 64 * MIB if known else 0, self.usage()
+            sample = Sample(elapsed_seconds, usage, anon_bytes=anon, file_bytes=0, kernel_bytes=0)
+            return Taken(elapsed_seconds, usage, lambda: sample)
 
     sampler = run(Lagging({0: 0, 0.1: 64 * MIB}), 0.3, 10.0, AUTO_PROBE)
     assert sampler.at_peak is not None
@@ -148,3 +151,55 @@ def test_a_defect_of_ours_loses_nothing_that_was_measured() -> None:
     sampler.final()
     assert isinstance(sampler.failure, IndexError)
     assert sampler.highest_usage_bytes == MIB and sampler.series.count > 3
+
+
+class Noting(Scripted):
+    """One that notes how much has been understood."""
+
+    def __init__(self, usage_at: dict[float, int]) -> None:
+        super().__init__(usage_at)
+        self.taken = 0
+        self.understood: list[float] = []
+
+    def take(self, elapsed_seconds: float) -> Taken:
+        self.taken += 1
+        taken = super().take(elapsed_seconds)
+
+        def understand() -> Sample:
+            self.understood.append(elapsed_seconds)
+            return taken.understand()
+
+        return taken._replace(understand=understand)
+
+
+def test_at_a_short_refresh_some_samples_are_understood_at_once() -> None:
+    source = Noting({0: MIB, 0.1: 8 * MIB, 0.11: 4 * MIB})
+    sampler = Sampler(source, Sampling(refresh_seconds=0.005, probe=None))
+    sampler.start()
+    time.sleep(0.15)
+    # But for the high, and with it all before.
+    assert sampler.at_peak is not None and sampler.at_peak.usage_bytes == 8 * MIB
+    assert source.taken - len(source.understood) in range(4, 12)
+    time.sleep(0.4)
+    assert len(source.understood) > 60
+    sampler.stop()
+    assert len(source.understood) == source.taken == sampler.series.count
+    assert source.understood == sorted(source.understood)
+
+
+def test_nobody_is_kept_waiting_for_a_sample() -> None:
+    source, told = Noting({0: MIB}), []
+    sampler = Sampler(source, Sampling(refresh_seconds=0.005, probe=None), [told.append])
+    sampler.start()
+    time.sleep(0.1)
+    assert source.taken - len(told) < 2
+    sampler.stop()
+    assert len(told) == source.taken
+
+
+def test_what_was_taken_before_a_group_went_is_kept() -> None:
+    source = Noting({0: MIB})
+    source.gone_after = 0.1
+    sampler = run(source, 0.2, 0.005, None)
+    assert isinstance(sampler.failure, OSError)
+    assert sampler.series.count == len(source.understood) >= 15

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from cmemrun.backends import tree
-from cmemrun.backends.base import CpuTime
+from cmemrun.backends.base import CpuTime, Taken
 from cmemrun.backends.v1 import V1Source
 from cmemrun.backends.v2 import V2Source
 from cmemrun.errors import NoGroup
@@ -38,7 +38,7 @@ class Attached:
             self._inner: V1Source | V2Source = (
                 V1Source(where, beside) if mount.version == 1 else V2Source(where, beside)
             )
-            self._first = self._inner.read(0.0)
+            self._first = self._inner.take(0.0).understand()
         except OSError as error:
             raise _unreadable(mount, where, error) from error
         self.name = self._inner.name
@@ -57,9 +57,13 @@ class Attached:
     def usage(self) -> int:
         return self._inner.usage()
 
-    def read(self, elapsed_seconds: float) -> Sample:
-        sample, first = self._inner.read(elapsed_seconds), self._first
+    def take(self, elapsed_seconds: float) -> Taken:
+        taken = self._inner.take(elapsed_seconds)
         self.resolution_bytes = self._inner.resolution_bytes
+        return taken._replace(understand=lambda: self._risen(taken.understand()))
+
+    def _risen(self, sample: Sample) -> Sample:
+        first = self._first
         return sample._replace(
             events=_since(first.events, sample.events),
             paging=_since(first.paging, sample.paging),

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from cmemrun.model import Composition, Identity, Limits, Sample
 
-__all__ = ["LIMIT_OPTIONS", "Adopt", "CpuTime", "Group", "Heir", "Source"]
+__all__ = ["LIMIT_OPTIONS", "Adopt", "CpuTime", "Group", "Heir", "Source", "Taken"]
 
 Adopt = Callable[[str], None]
 """Told every directory just before it is made, so that somebody can remove it whatever happens."""
@@ -45,6 +45,19 @@ class CpuTime(NamedTuple):
     system_seconds: float
 
 
+class Taken(NamedTuple):
+    """What was read at one moment, of which only usage is understood yet.
+
+    After a sleep understanding costs four times as much as right after another one:
+    Python finds nothing in the processor's caches.
+    """
+
+    elapsed_seconds: float
+    usage_bytes: int
+    understand: Callable[[], Sample]
+    """Its texts as values; ``KernelTextError``. To be called in the order of the moments."""
+
+
 class Source(Protocol):
     """Something whose memory can be read again and again.
 
@@ -70,12 +83,12 @@ class Source(Protocol):
         """Bytes charged now; the cheapest read there is."""
         ...
 
-    def read(self, elapsed_seconds: float) -> Sample:
+    def take(self, elapsed_seconds: float) -> Taken:
         """Everything offered, at one moment."""
         ...
 
     def composition(self) -> Composition | None:
-        """What lay inside the parts of the last sample read, ``None`` where nobody says."""
+        """What lay inside the parts of the last sample understood, ``None`` where nobody says."""
         ...
 
     def has_path(self, path: str) -> bool:

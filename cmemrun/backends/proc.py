@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 
-from cmemrun.backends.base import LIMIT_OPTIONS, CpuTime, Heir
+from cmemrun.backends.base import LIMIT_OPTIONS, CpuTime, Heir, Taken
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
 from cmemrun.kernel.process import (
@@ -111,9 +111,13 @@ class ProcessTree:
         return {process.pid for process in self._members if is_alive(process)}
 
     def usage(self) -> int:
-        return self.read(0.0).usage_bytes
+        return self.take(0.0).usage_bytes
 
-    def read(self, elapsed_seconds: float) -> Sample:
+    def take(self, elapsed_seconds: float) -> Taken:
+        sample = self._read(elapsed_seconds)
+        return Taken(elapsed_seconds, sample.usage_bytes, lambda: sample)
+
+    def _read(self, elapsed_seconds: float) -> Sample:
         if not self._executed:
             # At the gate it has our memory and none of its own. With its first
             # pages mapped there is something to be taken off its high-water mark.

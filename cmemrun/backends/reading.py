@@ -8,22 +8,37 @@ beside v1's memory, v1's ``pids``.
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from cmemrun.backends import tree
 from cmemrun.backends.base import CpuTime
 from cmemrun.errors import KernelTextError
-from cmemrun.kernel.files import ControlFile, parse_keyed, parse_pressure, read_text
+from cmemrun.kernel.files import (
+    ControlFile,
+    parse_keyed,
+    parse_pressure,
+    parse_scalar,
+    read_text,
+)
 from cmemrun.kernel.release import is_older_than
 from cmemrun.log import Log
 from cmemrun.model import Composition, Paging, Pressure
 
-__all__ = ["DirectorySource", "charge_resolution_bytes"]
+__all__ = ["DirectorySource", "TakenStat", "charge_resolution_bytes", "number_in", "pressure_in"]
 
 log = Log(__name__)
 
 # How far apart usage may be before and after memory.stat is read.
 _SAME_SHARE = 1 / 64
 _ATTEMPTS = 3
+
+
+class TakenStat(NamedTuple):
+    """``memory.stat``, and what the groups inside say of some of its keys."""
+
+    text: bytes | None
+    inner: dict[bytes, int] | None
+    """``None`` where there are no groups inside."""
 
 
 class DirectorySource:
@@ -39,6 +54,7 @@ class DirectorySource:
         self.where = where
         self.notes = list(notes)
         self.resolution_bytes = charge_resolution_bytes()
+        self._resolution_with_inner_bytes = charge_resolution_bytes(has_inner_groups=True)
         self._companions = list(companions)
         self._files: list[ControlFile] = []
         self._usage = self._open(f"{where}/{usage}")
@@ -90,24 +106,23 @@ class DirectorySource:
     def usage(self) -> int:
         return self._usage.scalar()
 
-    def _read_paging(self) -> Paging:
-        """Of the last ``memory.stat`` that was read."""
+    def _paging(self) -> Paging:
+        """Of the last ``memory.stat`` that was understood."""
         return Paging(*map(self._last_stat.get, self.paging_keys))
 
-    def _read_pressure(self) -> Pressure | None:
+    def _take_pressure(self) -> bytes | None:
         if self._pressure is None:
             return None
         try:
-            some, full = parse_pressure(self._pressure.read())
+            return self._pressure.read()
         except OSError as error:
             # Older kernels have the file with psi=0, too, and refuse to read it
             # (psi_show); and a companion may have been given up.
             log.debug("no pressure reason=%r", error.strerror)
             self._pressure = None
             return None
-        return Pressure(some / 1e6, None if full is None else full / 1e6)
 
-    def _read_stat_and_usage(self, keys: tuple[bytes, ...]) -> tuple[dict[bytes, int], int]:
+    def _take_stat_and_usage(self, keys: tuple[bytes, ...]) -> tuple[TakenStat, int]:
         """Both of one moment, as nearly as two reads can be.
 
         Between the two a busy machine may let the program run for longer than
@@ -117,13 +132,13 @@ class DirectorySource:
         """
         usage = self._usage.scalar()
         for _ in range(_ATTEMPTS):
-            before, stat = usage, self._read_stat(keys)
+            before, stat = usage, self._take_stat(keys)
             usage = self._usage.scalar()
             if abs(usage - before) <= max(before * _SAME_SHARE, self.resolution_bytes):
                 break
         return stat, usage
 
-    def _read_stat(self, keys: tuple[bytes, ...]) -> dict[bytes, int]:
+    def _take_stat(self, keys: tuple[bytes, ...]) -> TakenStat:
         """``memory.stat``, as fresh as it can be had.
 
         The kernel adds up what changed in inner groups when it thinks that much
@@ -132,10 +147,17 @@ class DirectorySource:
         the one group in it for up to two seconds (Linux 6.18). An inner group's
         own sums do not, and a group has at least what its inner ones have.
         """
-        stat = self._stat.keyed() if self._stat else {}
-        if stat and self._has_inner_groups():
-            _raise_to_inner(self.where, stat, keys)
-            self.resolution_bytes = charge_resolution_bytes(has_inner_groups=True)
+        text = self._stat.read() if self._stat else None
+        if not self._has_inner_groups():
+            return TakenStat(text, None)
+        self.resolution_bytes = self._resolution_with_inner_bytes
+        return TakenStat(text, _sums_of_inner(self.where, keys))
+
+    def _understand_stat(self, taken: TakenStat) -> dict[bytes, int]:
+        stat = parse_keyed(taken.text) if taken.text is not None else {}
+        for key, total in (taken.inner or {}).items():
+            if key in stat:
+                stat[key] = max(stat[key], total)
         self._last_stat = stat
         return stat
 
@@ -166,19 +188,29 @@ class DirectorySource:
             raise
 
 
-def _raise_to_inner(directory: str, stat: dict[bytes, int], keys: tuple[bytes, ...]) -> None:
-    """Have no key of ``stat`` lower than its sum over the groups right below."""
+def _sums_of_inner(directory: str, keys: tuple[bytes, ...]) -> dict[bytes, int]:
+    """Over the groups right below, of which each has at least what its own inner ones have."""
     sums = dict.fromkeys(keys, 0)
     for inner in tree.children(directory):
         text = read_text(f"{inner}/memory.stat")
         if text:
-            inner_stat = parse_keyed(text)
-            _raise_to_inner(inner, inner_stat, keys)
+            stat, inside = parse_keyed(text), _sums_of_inner(inner, keys)
             for key in keys:
-                sums[key] += inner_stat.get(key, 0)
-    for key in keys:
-        if key in stat:
-            stat[key] = max(stat[key], sums[key])
+                sums[key] += max(stat.get(key, 0), inside[key])
+    return sums
+
+
+def number_in(text: bytes | None) -> int | None:
+    """What a file with one number says, where there is such a file."""
+    return None if text is None else parse_scalar(text)
+
+
+def pressure_in(text: bytes | None) -> Pressure | None:
+    """What ``memory.pressure`` says, likewise."""
+    if text is None:
+        return None
+    some, full = parse_pressure(text)
+    return Pressure(some / 1e6, None if full is None else full / 1e6)
 
 
 def charge_resolution_bytes(*, has_inner_groups: bool = False) -> int:

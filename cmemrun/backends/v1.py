@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 
 from cmemrun.backends import tree
-from cmemrun.backends.base import Adopt
+from cmemrun.backends.base import Adopt, Taken
 from cmemrun.backends.directory import DirectoryGroup, make_companion
-from cmemrun.backends.reading import DirectorySource
+from cmemrun.backends.reading import DirectorySource, TakenStat, number_in, pressure_in
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors
@@ -61,28 +61,56 @@ class V1Source(DirectorySource):
         # Kills counted in groups that the program made and removed again.
         self._inner_kills: dict[str, int] = {}
 
-    def read(self, elapsed_seconds: float) -> Sample:
+    def take(self, elapsed_seconds: float) -> Taken:
+        stat, usage = self._take_stat_and_usage(_KEYS)
+        kernel = self._kernel.read() if self._kernel else None
+        tasks = self._tasks.read() if self._tasks else None
+        failures = self._failures.read() if self._failures else None
+        oom = self._oom.read() if self._oom else None
+        inner_kills = 0 if oom is None else self._count_inner_kills(stat.inner is not None)
+        pressure = self._take_pressure()
+
+        def understand() -> Sample:
+            return self._understand(
+                elapsed_seconds, usage, stat, kernel, tasks, failures, oom, inner_kills, pressure
+            )
+
+        return Taken(elapsed_seconds, usage, understand)
+
+    def _understand(
+        self,
+        elapsed_seconds: float,
+        usage: int,
+        taken: TakenStat,
+        kernel: bytes | None,
+        tasks: bytes | None,
+        failures: bytes | None,
+        oom: bytes | None,
+        inner_kills: int,
+        pressure: bytes | None,
+    ) -> Sample:
         # Unprefixed keys leave out inner groups.
-        stat, usage = self._read_stat_and_usage(_KEYS)
+        stat = self._understand_stat(taken)
+        kills = None if oom is None else parse_keyed(oom).get(b"oom_kill")  # Linux 4.13
         return Sample(
             elapsed_seconds=elapsed_seconds,
             usage_bytes=usage,
             anon_bytes=stat.get(b"total_rss"),
             file_bytes=stat.get(b"total_cache"),
-            kernel_bytes=self._kernel.scalar() if self._kernel else None,
+            kernel_bytes=number_in(kernel),
             shmem_bytes=stat.get(b"total_shmem"),
             # memory.kmem.tcp counts only once somebody has limited it, and
             # what it counts is not in usage.
             sock_bytes=None,
             inactive_file_bytes=stat.get(b"total_inactive_file"),
             swap_bytes=stat.get(b"total_swap"),
-            tasks=self._tasks.scalar() if self._tasks else None,
+            tasks=number_in(tasks),
             events=Events(
-                max=self._failures.scalar() if self._failures else None,
-                oom_kill=self._read_kills(),
+                max=number_in(failures),
+                oom_kill=None if kills is None else kills + inner_kills,
             ),
-            pressure=self._read_pressure(),
-            paging=self._read_paging(),
+            pressure=pressure_in(pressure),
+            paging=self._paging(),
         )
 
     def peak(self) -> int | None:
@@ -113,18 +141,16 @@ class V1Source(DirectorySource):
             UNLIMITED if isinstance(value, int) and value >= (2**63 - 1) // page * page else value
         )
 
-    def _read_kills(self) -> int | None:
-        if self._oom is None:
-            return None
-        own = self._oom.keyed().get(b"oom_kill")  # Linux 4.13
-        if own is not None and self._has_inner_groups():
+    def _count_inner_kills(self, has_inner_groups: bool) -> int:
+        """The highest that was seen of each group inside, those that have gone included."""
+        if has_inner_groups:
             if _INNER_KILLS not in self.notes:
                 self.notes.append(_INNER_KILLS)
             for group in tree.descendants(self.where):
                 text = read_text(f"{group}/memory.oom_control")
                 if text:
                     self._inner_kills[group] = parse_keyed(text).get(b"oom_kill", 0)
-        return own if own is None else own + sum(self._inner_kills.values())
+        return sum(self._inner_kills.values())
 
 
 class V1Group(V1Source, DirectoryGroup):

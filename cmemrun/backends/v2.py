@@ -4,12 +4,12 @@ import errno
 from collections.abc import Sequence
 
 from cmemrun.backends import tree
-from cmemrun.backends.base import Adopt
+from cmemrun.backends.base import Adopt, Taken
 from cmemrun.backends.delegation import OTHERS, divide
 from cmemrun.backends.directory import DirectoryGroup
-from cmemrun.backends.reading import DirectorySource
+from cmemrun.backends.reading import DirectorySource, TakenStat, number_in, pressure_in
 from cmemrun.errors import NoGroup
-from cmemrun.kernel.files import parse_limit, read_text, write_text
+from cmemrun.kernel.files import parse_keyed, parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, ancestors
 from cmemrun.log import Log
 from cmemrun.model import UNLIMITED, Events, Limit, Limits, Paging, Sample
@@ -64,8 +64,29 @@ class V2Source(DirectorySource):
             if self._stat and b"kernel" not in self._stat.keyed():
                 self.notes.append(DERIVED_KERNEL)
 
-    def read(self, elapsed_seconds: float) -> Sample:
-        stat, usage = self._read_stat_and_usage(_KEYS)
+    def take(self, elapsed_seconds: float) -> Taken:
+        stat, usage = self._take_stat_and_usage(_KEYS)
+        swap = self._swap.read() if self._swap else None
+        tasks = self._tasks.read() if self._tasks else None
+        events = self._events.read() if self._events else None
+        pressure = self._take_pressure()
+
+        def understand() -> Sample:
+            return self._understand(elapsed_seconds, usage, stat, swap, tasks, events, pressure)
+
+        return Taken(elapsed_seconds, usage, understand)
+
+    def _understand(
+        self,
+        elapsed_seconds: float,
+        usage: int,
+        taken: TakenStat,
+        swap: bytes | None,
+        tasks: bytes | None,
+        events: bytes | None,
+        pressure: bytes | None,
+    ) -> Sample:
+        stat = self._understand_stat(taken)
         anon, file, sock = stat.get(b"anon"), stat.get(b"file"), stat.get(b"sock")
         kernel = stat.get(b"kernel")
         if kernel is None and anon is not None and file is not None:
@@ -82,11 +103,11 @@ class V2Source(DirectorySource):
             shmem_bytes=stat.get(b"shmem"),
             sock_bytes=sock,
             inactive_file_bytes=stat.get(b"inactive_file"),
-            swap_bytes=self._swap.scalar() if self._swap else None,
-            tasks=self._tasks.scalar() if self._tasks else None,
-            events=self._read_events(),
-            pressure=self._read_pressure(),
-            paging=self._read_paging(),
+            swap_bytes=number_in(swap),
+            tasks=number_in(tasks),
+            events=_events_in(events),
+            pressure=pressure_in(pressure),
+            paging=self._paging(),
         )
 
     def peak(self) -> int | None:
@@ -101,16 +122,17 @@ class V2Source(DirectorySource):
         together = read_text(f"{self.where}/memory.oom.group")
         return Limits(oom_group=together.strip() == b"1" if together else None, **told)  # type: ignore[arg-type]
 
-    def _read_events(self) -> Events:
-        counts = self._events.keyed() if self._events else {}
-        return Events(
-            low=counts.get(b"low"),
-            high=counts.get(b"high"),
-            max=counts.get(b"max"),
-            oom=counts.get(b"oom"),
-            oom_kill=counts.get(b"oom_kill"),
-            oom_group_kill=counts.get(b"oom_group_kill"),  # Linux 5.17
-        )
+
+def _events_in(text: bytes | None) -> Events:
+    counts = {} if text is None else parse_keyed(text)
+    return Events(
+        low=counts.get(b"low"),
+        high=counts.get(b"high"),
+        max=counts.get(b"max"),
+        oom=counts.get(b"oom"),
+        oom_kill=counts.get(b"oom_kill"),
+        oom_group_kill=counts.get(b"oom_group_kill"),  # Linux 5.17
+    )
 
 
 class V2Group(V2Source, DirectoryGroup):

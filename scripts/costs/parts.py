@@ -1,4 +1,7 @@
-"""What the parts of a sample cost, by pyperf:  inside.py -o FILE.json [PYPERF OPTION…]"""
+"""What the parts of a sample cost, by pyperf:
+
+python -m scripts.costs.parts -o FILE.json [PYPERF OPTION…]
+"""
 
 import contextlib
 import functools
@@ -6,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pyperf
 
@@ -17,8 +19,7 @@ from cmemrun.census import Census, Occasion
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import detect
 from cmemrun.series import Series
-
-PROGRAMS = Path(__file__).with_name("programs.py")
+from scripts.costs.measuring import PROGRAMS
 
 
 @contextlib.contextmanager
@@ -50,16 +51,16 @@ def _usage(group: Group) -> Callable[[], object]:
 
 
 def _everything(group: Group) -> Callable[[], object]:
-    return lambda: group.read(0.0)
+    return lambda: group.take(0.0).understand()
 
 
 def _keeping(group: Group) -> Callable[[], object]:
-    sample, series = group.read(0.0), Series()
+    sample, series = group.take(0.0).understand(), Series()
     return lambda: series.add(sample)
 
 
 def _processes(group: Group) -> Callable[[], object]:
-    sample = group.read(1.0)
+    sample = group.take(1.0).understand()
 
     def look() -> object:
         # A new one each time, as one that has looked saves its time for later.

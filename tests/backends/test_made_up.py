@@ -43,7 +43,7 @@ V2_6_12 = V2_5_10 | {
 
 def test_v2_of_today(tmp_path: Path) -> None:
     group = V2Group(str(fill(tmp_path, V2_6_12)))
-    sample = group.read(1.5)
+    sample = group.take(1.5).understand()
     assert (sample.elapsed_seconds, sample.usage_bytes) == (1.5, 10_000_000)
     assert (sample.anon_bytes, sample.file_bytes, sample.kernel_bytes) == (
         4000000,
@@ -60,7 +60,7 @@ def test_v2_of_today(tmp_path: Path) -> None:
 
 def test_v2_before_peak_kernel_swap_and_pids(tmp_path: Path) -> None:
     group = V2Group(str(fill(tmp_path, V2_5_10)))
-    sample = group.read(0)
+    sample = group.take(0).understand()
     assert group.peak() is None
     # The rest, not the sum of the named parts, which miss most of it.
     assert sample.kernel_bytes == 10_000_000 - 4_000_000 - 3_000_000 - 500_000
@@ -75,7 +75,7 @@ def test_v2_before_peak_kernel_swap_and_pids(tmp_path: Path) -> None:
 
 def test_v2_kernel_is_never_below_zero(tmp_path: Path) -> None:
     group = V2Group(str(fill(tmp_path, V2_5_10 | {"memory.current": "1000\n"})))
-    assert group.read(0).kernel_bytes == 0
+    assert group.take(0).understand().kernel_bytes == 0
     group.close()
 
 
@@ -93,7 +93,7 @@ V1 = {
 
 def test_v1_counts_inner_groups_and_their_kills(tmp_path: Path) -> None:
     group = V1Group(str(fill(tmp_path, V1)))
-    sample = group.read(0)
+    sample = group.take(0).understand()
     assert (sample.anon_bytes, sample.file_bytes, sample.kernel_bytes) == (
         4000000,
         3000000,
@@ -105,11 +105,11 @@ def test_v1_counts_inner_groups_and_their_kills(tmp_path: Path) -> None:
     assert sample.events == Events(max=3, oom_kill=1)
     assert group.limit(Limits()) == Limits(UNLIMITED, False)
     inner = fill(tmp_path / "inner", {"memory.oom_control": "oom_kill 2\n"})
-    assert group.read(0).events.oom_kill == 3
+    assert group.take(0).understand().events.oom_kill == 3
     # The program removed it: what was counted there was counted.
     (inner / "memory.oom_control").unlink()
     inner.rmdir()
-    assert group.read(0).events.oom_kill == 3
+    assert group.take(0).understand().events.oom_kill == 3
     group.close()
 
 
@@ -120,7 +120,7 @@ def test_a_sum_is_not_below_what_inner_groups_say(tmp_path: Path, late: int, exp
     fill(tmp_path / "b", {"memory.stat": "anon 100\nfile 0\n"})
     fill(tmp_path / "b/c", {"memory.stat": "anon 4000\nfile 1\n"})
     group = V2Group(str(tmp_path))
-    sample = group.read(0)
+    sample = group.take(0).understand()
     assert (sample.anon_bytes, sample.file_bytes) == (expected, 5)
     group.close()
 
@@ -128,7 +128,7 @@ def test_a_sum_is_not_below_what_inner_groups_say(tmp_path: Path, late: int, exp
 def test_v1_before_oom_kills_were_counted(tmp_path: Path) -> None:
     files = V1 | {"memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}
     group = V1Group(str(fill(tmp_path, files)))
-    assert group.read(0).events.oom_kill is None
+    assert group.take(0).understand().events.oom_kill is None
     group.close()
 
 

@@ -70,7 +70,7 @@ UNKNOWN = (
 
 def read_all(group: Any) -> dict[str, object]:
     """Every value that is read of a group, by name."""
-    sample, limits, cpu = group.read(1.0), group.limits(), group.cpu_time()
+    sample, limits, cpu = group.take(1.0).understand(), group.limits(), group.cpu_time()
     told: dict[str, object] = sample._asdict()
     told |= {f"limit {name}": one for name, one in limits._asdict().items()}
     told |= {f"event {name}": one for name, one in sample.events._asdict().items()}

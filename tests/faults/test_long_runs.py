@@ -1,4 +1,8 @@
-"""Days of a run in a minute: the real sampler and series, with a clock and a group made up here."""
+"""Days of a run in a minute: the real sampler and series, with a clock and a group made up here.
+
+Of 30 days there is a sample each 30 s, and with the long counts (``CMEMRUN_TEST_LONG=1``) one
+each 0.5 s as well, which is the default.
+"""
 
 import os
 import time
@@ -10,6 +14,7 @@ import psutil
 import pytest
 
 from cmemrun import sampler as sampling
+from cmemrun.backends.base import Taken
 from cmemrun.model import Events, Limits, Sample
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler, Sampling
 
@@ -59,9 +64,10 @@ class Breathing:
             return 900 * MIB
         return 100 * MIB + int(abs(now % HOUR - HOUR / 2)) * 65536
 
-    def read(self, elapsed_seconds: float) -> Sample:
+    def take(self, elapsed_seconds: float) -> Taken:
         usage = self.usage()
-        return Sample(elapsed_seconds, usage, anon_bytes=usage, events=Events(oom_kill=0))
+        sample = Sample(elapsed_seconds, usage, anon_bytes=usage, events=Events(oom_kill=0))
+        return Taken(elapsed_seconds, usage, lambda: sample)
 
     def composition(self) -> None:
         return None
@@ -96,7 +102,7 @@ class Simulated(NamedTuple):
 CASES = {
     "an hour as by default": Simulated(1, 0.5, AUTO_PROBE),
     "24 hours at the default refresh": Simulated(24, 0.5, None),
-    "30 days, coarsely": Simulated(30 * 24, 30.0, None),
+    "30 days, a sample each 30 s": Simulated(30 * 24, 30.0, None),
 }
 if LONG:
     CASES |= {
