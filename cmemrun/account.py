@@ -182,7 +182,8 @@ def _in_first_pid_namespace() -> bool:
 
 def _explain(failure: Exception, elapsed_seconds: float) -> str:
     if isinstance(failure, OSError) and failure.errno in (errno.ENODEV, errno.ENOENT):
-        what = "the group was removed by somebody else"
+        # Of open files the kernel says the same in both cases.
+        what = "somebody else removed the group or disabled its controller"
     elif isinstance(failure, OSError | KernelTextError):
         what = f"sampling failed: {failure}"
     else:

@@ -119,7 +119,8 @@ def _docker(told: Any) -> list[Setting]:
             )
     if 0 < told.memory < told.memory_reservation:
         raise BadInput(
-            "--memory-reservation is more than --memory", hint="make it less, or leave it out"
+            "--memory-reservation is more than --memory",
+            hint="lower or drop --memory-reservation",
         )
     # 0 is not to have given it.
     told.memory_swap = told.memory_swap or None

@@ -3,7 +3,8 @@
 The library raises these; only ``cmemrun.commands`` prints them and exits.
 """
 
-from typing import TYPE_CHECKING
+# As in the package's __init__: typing takes long to load.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -22,7 +23,7 @@ __all__ = [
     "start_thread",
 ]
 
-_TOO_MANY = "end other processes, or raise the limit: ulimit -u, or pids.max of our group"
+_TOO_MANY = "end other processes, or raise the limit: ulimit -u, or pids.max of this shell's group"
 
 
 class CmemrunError(Exception):

@@ -105,6 +105,7 @@ def _keep(pipe: int, launcher: tuple[int, ...]) -> NoReturn:
         # Nothing of this is worth leaving the group behind.
         with contextlib.suppress(OSError):
             _close_all_but({pipe, *launcher})
+        with contextlib.suppress(OSError):
             os.chdir("/")
         for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_IGN)

@@ -1,20 +1,23 @@
 """What every test has: the installed command, and a watch that nothing is left behind."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import Mount, detect
 
 # The one beside this interpreter, or, where the machine has it elsewhere, on PATH.
@@ -109,8 +112,18 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     # What a process has run is counted, for scripts/coverage, before it goes.
     deadline = time.monotonic() + (60 if "COVERAGE_PROCESS_CONFIG" in os.environ else 1)
     while (left := (groups() - before, processes(value))) != (set(), {}):
-        assert time.monotonic() < deadline, f"left behind: {left}"
+        if time.monotonic() > deadline:
+            end(*left)
+            pytest.fail(f"left behind: {left}")
         time.sleep(0.02)
+
+
+def end(groups: Iterable[str], pids: Iterable[int]) -> None:
+    """End what a test has left behind, which would take part in those after it."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    tree.end(sorted(groups), 5)
 
 
 @pytest.fixture

@@ -54,8 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _carry_out(arguments: Sequence[str]) -> int:
     verb = arguments[0] if arguments and arguments[0] in VERBS else None
-    # A shell that asks for completions gives no arguments.
-    if arguments and verb in (None, "run"):
+    if verb in (None, "run"):
         plain = read_plainly(RunOptions.__annotations__, arguments[1 if verb else 0 :])
         if plain is not None:
             *options, command = plain
@@ -67,7 +66,9 @@ def _carry_out(arguments: Sequence[str]) -> int:
 
 def _verb_meant(error: CmemrunError, arguments: Sequence[str]) -> str | None:
     """The verb somebody may have misspelt, where there is no program of that name."""
-    if not isinstance(error, ProgramNotFound):
+    if not isinstance(error, ProgramNotFound) or arguments[0] in (*VERBS, "--"):
+        return None
+    if arguments[0].startswith("-"):
         return None
     from difflib import get_close_matches
 

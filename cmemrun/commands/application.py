@@ -192,9 +192,9 @@ def _at_once(
 _Shell = Enum("_Shell", [(name.upper(), name) for name in SHELLS])  # type: ignore[misc]
 _AT_ONCE = (
     _at_once(
-        "install_completion", _Shell, _install_completion, "Have this shell complete, from now on."
+        "install_completion", _Shell, _install_completion, "Install completion for this shell."
     ),
-    _at_once("show_completion", _Shell, _show_completion, "Print what that shell would read."),
+    _at_once("show_completion", _Shell, _show_completion, "Print the script for that."),
     _at_once("version", bool, _show_version, "Show the version and exit."),
 )
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -61,7 +61,9 @@ def open_baseline(name: str, user: User | None) -> Kept:
         )
     with acting_as(user):
         try:
-            os.makedirs(_DIRECTORY, exist_ok=True)
+            os.mkdir(_DIRECTORY)
+        except FileExistsError:
+            pass  # whatever it is: open_output looks at it, and at who laid it
         except OSError as error:
             raise BadInput(
                 f"--save-baseline: cannot make {_DIRECTORY}: {error.strerror}",
@@ -94,8 +96,10 @@ def _path(name: str) -> str:
 def _from_git(given: str, user: User | None) -> bytes:
     """A file's text at some revision. The repository may be a stranger's, and so its settings."""
     revision, _, path = given.partition(":")
+    if revision.startswith("-"):  # --end-of-options is known to git 2.30 and newer only
+        raise BadInput(f"--against: no revision is called {revision!r}", hint="git log lists them")
     # A path is taken from the directory we are in only if it says so.
-    name = _git(user, "rev-parse", "--verify", "--end-of-options", f"{revision}:./{path}")
+    name = _git(user, "rev-parse", "--verify", f"{revision}:./{path}")
     found = name.decode("ascii").strip()
     if int(_git(user, "cat-file", "-s", found)) > MOST_BYTES:
         raise BadInput(

@@ -54,7 +54,7 @@ def script(shell: str, command_line: Any) -> str:
 
 def install(shell: str, command_line: Any) -> str:
     """Put the script where the shell finds it, and tell where that is."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     # Where bash-completion looks too, if that is there; fish looks by itself.
@@ -68,13 +68,14 @@ def install(shell: str, command_line: Any) -> str:
     }[shell]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(script(shell, command_line))
+        path.write_text(script(shell, command_line), encoding="utf-8")
         if start is None:
             return f"completion for {shell} is in {path}"
-        line = f"[ ! -r {shlex.quote(str(path))} ] || . {shlex.quote(str(path))}"
-        if not start.exists() or line not in start.read_text().splitlines():
-            with start.open("a") as file:
-                file.write(f"\n{line}\n")
+        # In bytes: what else is in there may be in any encoding.
+        line = os.fsencode(f"[ ! -r {shlex.quote(str(path))} ] || . {shlex.quote(str(path))}")
+        if not start.exists() or line not in start.read_bytes().splitlines():
+            with start.open("ab") as file:
+                file.write(b"\n" + line + b"\n")
     except OSError as error:
         raise OutputError(
             f"cannot write {error.filename!r}: {error.strerror}",
@@ -344,9 +345,10 @@ function __cmemrun_places
                 set -g __cmemrun_program $words
                 set -q words[1]; and echo arguments; or echo program
                 return
-            case '-?*'
+            case '-*'
                 set -e words[1]
-                set -l left (string match -r -- "^$verb $word (\\\\d)\\$" $__cmemrun_takes)[2]
+                set -l typed (string escape --style=regex -- $word)
+                set -l left (string match -r -- "^$verb $typed (\\\\d)\\$" $__cmemrun_takes)[2]
                 while test -n "$left"; and test "$left" -gt 0; and set -q words[1]
                     set -e words[1]
                     set left (math $left - 1)

@@ -55,19 +55,27 @@ def open_output(option: str, path: str) -> Output:
         if not path or path.endswith("/"):
             raise IsADirectoryError(errno.EISDIR, "it names no file")
         place = find_place(path)
-        found = place.look()
-        if found is None:
-            return _Replaced(option, path, place, None)
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if stat.S_ISSOCK(found.st_mode):
-            raise OSError(errno.ENXIO, "it is a socket")
-        if not os.access(place.name, os.W_OK, dir_fd=place.directory, effective_ids=True):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if stat.S_ISREG(found.st_mode):
-            with contextlib.suppress(PermissionError):
-                return _Replaced(option, path, place, found)
-        return _InPlace(option, path, place, found)
+        try:
+            return _output_at(place, option, path)
+        except (OSError, BadInput):
+            place.close()
+            raise
+
+
+def _output_at(place: Place, option: str, path: str) -> Output:
+    found = place.look()
+    if found is None:
+        return _Replaced(option, path, place, None)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISSOCK(found.st_mode):
+        raise OSError(errno.ENXIO, "it is a socket")
+    if not os.access(place.name, os.W_OK, dir_fd=place.directory, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if stat.S_ISREG(found.st_mode):
+        with contextlib.suppress(PermissionError):
+            return _Replaced(option, path, place, found)
+    return _InPlace(option, path, place, found)
 
 
 def open_appended(option: str, path: str) -> "Appended":
@@ -93,11 +101,17 @@ def open_stream(option: str, path: str) -> Stream:
             return Stream(_Descriptor(option, path, descriptor).fd, None)
         place = find_place(path)
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY
+        made = None
         try:
             new = flags | os.O_CREAT | os.O_EXCL
-            return Stream(os.open(place.name, new, 0o666, dir_fd=place.directory), place)
+            fd = os.open(place.name, new, 0o666, dir_fd=place.directory)
+            made = place
         except FileExistsError:
-            return Stream(place.open(flags), None)
+            fd = place.open(flags)
+        finally:
+            if made is None:
+                place.close()
+        return Stream(fd, made)
 
 
 class _Descriptor:
@@ -133,8 +147,10 @@ class Appended:
     def close(self) -> None:
         """Give it back; a file that was made for nothing goes again."""
         os.close(self._stream.fd)
-        if self._stream.made is not None and not self._is_written:
-            self._stream.made.remove()
+        if self._stream.made is not None:
+            if not self._is_written:
+                self._stream.made.remove()
+            self._stream.made.close()
 
 
 class _InPlace:
@@ -146,11 +162,15 @@ class _InPlace:
 
     def write(self, data: str | bytes) -> None:
         with _explained(self._option, self._path):
-            fd = self._place.open(os.O_WRONLY | os.O_TRUNC | os.O_NOCTTY)
-            try:
-                write_all(fd, data)
-            finally:
-                os.close(fd)
+            _write_in_place(self._place, data)
+
+
+def _write_in_place(place: Place, data: str | bytes) -> None:
+    fd = place.open(os.O_WRONLY | os.O_TRUNC | os.O_NOCTTY)
+    try:
+        write_all(fd, data)
+    finally:
+        os.close(fd)
 
 
 class _Replaced:
@@ -178,7 +198,7 @@ class _Replaced:
             except OSError as error:
                 if self._found is None or error.errno not in _NOT_REPLACEABLE:
                     raise
-                _InPlace(self._option, self._path, self._place, self._found).write(data)
+                _write_in_place(self._place, data)
             finally:
                 os.close(fd)
                 self._discard(beside)

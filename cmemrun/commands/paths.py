@@ -18,6 +18,7 @@ __all__ = ["Place", "find_place"]
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 _MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
+_PROC_ROOT = 1  # PROC_ROOT_INO (proc_fs.h)
 
 
 class Place(NamedTuple):
@@ -56,13 +57,22 @@ class Place(NamedTuple):
         with contextlib.suppress(OSError):
             os.unlink(self.name, dir_fd=self.directory)
 
+    def close(self) -> None:
+        """Give the directory back."""
+        os.close(self.directory)
+
     def _refuse_laid(self, found: os.stat_result) -> None:
-        if not self.is_shared:
-            return
-        if not _is_trusted(found):
-            raise BadInput(f"{self.name!r} is somebody else's {_WHERE}", hint=_HINT)
-        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-            raise BadInput(f"{self.name!r} is another file's second name {_WHERE}", hint=_HINT)
+        if self.is_shared:
+            _refuse_laid(self.name, found)
+
+
+def _refuse_laid(name: str, found: os.stat_result) -> None:
+    """Of what is ours or root's somebody else can still lay a second name, links included."""
+    what = "link" if stat.S_ISLNK(found.st_mode) else "file"
+    if not _is_trusted(found):
+        raise BadInput(f"{name!r} is somebody else's {what} {_WHERE}", hint=_HINT)
+    if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+        raise BadInput(f"{name!r} is another {what}'s second name {_WHERE}", hint=_HINT)
 
 
 _WHERE = "in a directory that all can write to"
@@ -72,6 +82,7 @@ _HINT = "name a file in a directory of your own"
 class _Directory(NamedTuple):
     fd: int
     is_shared: bool
+    """As of a ``Place``."""
 
 
 def find_place(path: str) -> Place:
@@ -82,13 +93,13 @@ def find_place(path: str) -> Place:
     """
     steps, links = path.split("/")[::-1], 0
     with contextlib.ExitStack() as opened:
-        trail = [_start(path, opened)]
+        trail = [_open("/" if path.startswith("/") else ".", opened)]
         while True:
             step = steps.pop() or "."
             if steps and step == ".":
                 continue
-            if steps and step == ".." and len(trail) > 1:
-                trail.pop()
+            if steps and step == "..":
+                trail = trail[:-1] or [_open("..", opened, at=trail[-1].fd)]
                 continue
             if steps and (inner := _enter(trail[-1], step, opened)):
                 trail.append(inner)
@@ -104,14 +115,31 @@ def find_place(path: str) -> Place:
                 number = errno.ENOTDIR if target is None else errno.ELOOP
                 raise OSError(number, os.strerror(number))
             if target.startswith("/"):
-                trail = [_start(target, opened)]
+                trail = [_open("/", opened)]
             steps += target.split("/")[::-1]
 
 
-def _start(path: str, opened: contextlib.ExitStack) -> _Directory:
-    fd = os.open("/" if path.startswith("/") else ".", _DIRECTORY)
+def _open(
+    path: str, opened: contextlib.ExitStack, *, at: int | None = None, flags: int = _DIRECTORY
+) -> _Directory:
+    """A directory to which no walk from one that is known has led."""
+    fd = os.open(path, flags, dir_fd=at)
     opened.callback(os.close, fd)
-    return _Directory(fd, _all_can_write(os.fstat(fd)))
+    return _Directory(fd, _is_among_others(fd))
+
+
+def _is_among_others(directory: int) -> bool:
+    """Whether all can write there, or somebody else has made it where all can."""
+    with contextlib.ExitStack() as opened:
+        while not _all_can_write(found := os.fstat(directory)):
+            if _is_trusted(found):
+                return False
+            above = os.open("..", _DIRECTORY, dir_fd=directory)
+            opened.callback(os.close, above)
+            if os.path.samestat(found, os.fstat(above)):
+                return False
+            directory = above
+    return True
 
 
 def _enter(at: _Directory, step: str, opened: contextlib.ExitStack) -> _Directory | None:
@@ -129,11 +157,18 @@ def _enter(at: _Directory, step: str, opened: contextlib.ExitStack) -> _Director
 def _enter_by_proc(at: _Directory, step: str, opened: contextlib.ExitStack) -> _Directory | None:
     """Go through a link of /proc's, to a process's root for instance, which no path may name."""
     found = os.stat(step, dir_fd=at.fd, follow_symlinks=False)
-    if found.st_dev != os.stat("/proc").st_dev or not stat.S_ISLNK(found.st_mode):
+    if not stat.S_ISLNK(found.st_mode) or not _is_of_proc(found):
         return None
-    fd = os.open(step, os.O_PATH | os.O_DIRECTORY, dir_fd=at.fd)
-    opened.callback(os.close, fd)
-    return _Directory(fd, _all_can_write(os.fstat(fd)))
+    return _open(step, opened, at=at.fd, flags=os.O_PATH | os.O_DIRECTORY)
+
+
+def _is_of_proc(found: os.stat_result) -> bool:
+    try:
+        proc = os.stat("/proc")
+    except FileNotFoundError:
+        return False
+    # Else it is a directory in which nothing is mounted.
+    return proc.st_ino == _PROC_ROOT and found.st_dev == proc.st_dev
 
 
 def _link(at: _Directory, step: str) -> str | None:
@@ -146,8 +181,8 @@ def _link(at: _Directory, step: str) -> str | None:
         found = os.fstat(fd)
         if not stat.S_ISLNK(found.st_mode):
             return None
-        if at.is_shared and not _is_trusted(found):
-            raise BadInput(f"{step!r} is somebody else's link {_WHERE}", hint=_HINT)
+        if at.is_shared:
+            _refuse_laid(step, found)
         return os.readlink("", dir_fd=fd)
     finally:
         os.close(fd)

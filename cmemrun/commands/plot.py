@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from typing import Annotated, Optional
 
@@ -78,15 +80,32 @@ def plot(
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if found is not None and processes:
         raise BadInput("a search has no processes to draw", hint="leave --processes out")
-    if found is not None and name == "html":
-        written.write(curve_page.render(found))
-    elif found is not None:
-        written.write(curve.render(found, name, theme=theme.value))
-    elif name == "html":
-        written.write(page.render(runs, processes=processes))
-    else:
-        written.write(figure.render(runs, name, theme=theme.value, processes=processes))
+    with _leaving_no_caches():
+        if found is not None and name == "html":
+            written.write(curve_page.render(found))
+        elif found is not None:
+            written.write(curve.render(found, name, theme=theme.value))
+        elif name == "html":
+            written.write(page.render(runs, processes=processes))
+        else:
+            written.write(figure.render(runs, name, theme=theme.value, processes=processes))
     return 0
+
+
+@contextmanager
+def _leaving_no_caches() -> Iterator[None]:
+    """Remove the directory that matplotlib makes where it may write to none of the user's.
+
+    It names it in the environment, and leaves its end to an exit handler, which the
+    command does not come to (``__main__``).
+    """
+    before = os.environ.get("MPLCONFIGDIR")
+    try:
+        yield
+    finally:
+        made = os.environ.get("MPLCONFIGDIR")
+        if made is not None and made != before:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _search_of(read: Sequence[list[Measurement] | SavedFit]) -> SavedFit | None:

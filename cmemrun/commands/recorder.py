@@ -46,7 +46,9 @@ class Recorder:
         # What a file held before goes now, when there is something to take its place.
         if stat.S_ISREG(os.fstat(self._fd).st_mode):
             os.ftruncate(self._fd, 0)
-        self._made = None
+        if self._made is not None:
+            self._made.close()
+            self._made = None
         self._waiting.put(lambda: record.first_line(run))
 
     def sample(self, sample: Sample) -> None:
@@ -83,6 +85,7 @@ class Recorder:
             os.close(self._fd)
             if self._made is not None:
                 self._made.remove()
+                self._made.close()
 
     def _write(self) -> None:
         more = True

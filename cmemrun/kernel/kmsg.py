@@ -80,14 +80,13 @@ class KernelLog:
 
 
 def _run(tool: tuple[str, ...]) -> str:
+    """What a tool says; a carriage return in it, of a process's name, ends no line."""
     import subprocess
 
     try:
         done = subprocess.run(
             tool,
             capture_output=True,
-            text=True,
-            errors="replace",
             timeout=_TOOL_SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
@@ -95,4 +94,4 @@ def _run(tool: tuple[str, ...]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         log.debug("tool=%s refused=%r", tool[0], error)
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""

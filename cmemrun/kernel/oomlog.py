@@ -110,6 +110,9 @@ def _add_task(event: _Event, columns: list[str], row: re.Match[str]) -> None:
     fields = row["fields"].split(None, len(columns) - 1)
     values = dict(zip(columns, fields, strict=False))
     page_bytes = os.sysconf("SC_PAGESIZE")
+    # int() would take 1_0 and -5, too.
+    if not all(values.get(name, "0").isdecimal() for name in ("rss", "swapents")):
+        return
     try:
         task = OomTask(
             pid=int(row["pid"]),

@@ -47,7 +47,7 @@ def require(name: str) -> None:
     except ImportError as error:
         raise BadInput(
             f"{name} needs {library.replace('_', '-')}, which is not installed",
-            hint="pip install 'cmemrun[metrics]'",
+            hint="pip install prometheus-client, or pipx inject cmemrun prometheus-client",
         ) from error
 
 

@@ -123,7 +123,7 @@ def settings() -> Iterator[None]:
     except ImportError as error:
         raise BadInput(
             f"a plot needs matplotlib, which cannot be loaded: {error}",
-            hint="pip install 'cmemrun[plot]'",
+            hint="pip install matplotlib, or pipx inject cmemrun matplotlib",
         ) from error
     except ValueError as error:
         raise BadInput(

@@ -24,9 +24,9 @@ def share_of_a_core(effort: Effort) -> Table:
     figures: dict[str, dict[int, float]] = {refresh: {} for refresh in REFRESHES}
     for crowd in CROWDS:
         for refresh in REFRESHES:
-            with _measured(refresh, crowd) as run:
+            with measured(refresh, crowd) as run:
                 time.sleep(effort.seconds(_SETTLING_SECONDS))
-                looks = [_used(run, effort.seconds(5.0)) for _ in range(effort.times(_ROUNDS))]
+                looks = [used(run, effort.seconds(5.0)) for _ in range(effort.times(_ROUNDS))]
             figures[refresh][crowd] = statistics.median(looks)
     rows = [
         (
@@ -40,18 +40,20 @@ def share_of_a_core(effort: Effort) -> Table:
 
 
 @contextlib.contextmanager
-def _measured(refresh: str, processes: int) -> Iterator[psutil.Process]:
+def measured(refresh: str, processes: int) -> Iterator[psutil.Process]:
     """cmemrun with so many processes in the group, from when they are all there."""
     idle = [sys.executable, "-S", "-E", PROGRAMS, "idle", str(processes), "1000"]
     command = [CMEMRUN, "--quiet", "--refresh", refresh, "--", *idle]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
-        run.stdout.readline()
-        yield psutil.Process(run.pid)
-        run.terminate()
+        try:
+            run.stdout.readline()
+            yield psutil.Process(run.pid)
+        finally:
+            run.terminate()
 
 
-def _used(process: psutil.Process, for_seconds: float) -> float:
+def used(process: psutil.Process, for_seconds: float) -> float:
     started, before = time.monotonic(), _run_seconds(process.pid)
     time.sleep(for_seconds)
     return (_run_seconds(process.pid) - before) / (time.monotonic() - started)

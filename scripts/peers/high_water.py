@@ -6,6 +6,7 @@ there before it executes, which v1 has as well: the peaks of the two are the sam
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -35,4 +36,6 @@ def main(file: str, *command: str) -> None:
 
 
 if __name__ == "__main__":
+    # As an exception, which cleans up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main(*sys.argv[1:])

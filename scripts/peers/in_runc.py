@@ -6,6 +6,7 @@ the same as outside. FILE has what ``runc events`` says of it each second, one l
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,13 +45,20 @@ def main(file: str, *command: str) -> None:
         bundle(directory, list(command))
         container = subprocess.Popen(["runc", "run", "--bundle", directory, name])
         watch = ["runc", "events", "--interval", f"{SECONDS}s", name]
-        with open(file, "w") as out:
-            # Until the container is there it can be asked nothing; with its end it is over.
-            while container.poll() is None:
-                subprocess.run(watch, stdout=out, stderr=subprocess.DEVNULL, check=False)
-                time.sleep(0.02)
+        try:
+            with open(file, "w") as out:
+                # Until the container is there it can be asked nothing; with its end it is over.
+                while container.poll() is None:
+                    subprocess.run(watch, stdout=out, stderr=subprocess.DEVNULL, check=False)
+                    time.sleep(0.02)
+        finally:
+            # What is in it is in a session of its own, and in a group of runc's.
+            delete = ["runc", "delete", "--force", name]
+            subprocess.run(delete, stderr=subprocess.DEVNULL, check=False)
     sys.exit(container.returncode)
 
 
 if __name__ == "__main__":
+    # As an exception, which cleans up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main(*sys.argv[1:])

@@ -5,11 +5,13 @@ who wants its number. None of them needs anything prepared but BenchExec, where 
 cgroup v2 without systemd: there somebody has to make ``/benchexec`` (``scripts/accuracy``).
 """
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +25,8 @@ from cmemrun.kernel.hierarchy import detect
 __all__ = ["OURS", "TOOLS", "Said", "Tool", "ToolFailed"]
 
 KIB, MIB = 2**10, 2**20
+_LONGEST_SECONDS = 300.0
+_CLEANING_UP_SECONDS = 10.0
 
 
 class ToolFailed(Exception):
@@ -56,27 +60,41 @@ class Tool:
     interval_seconds: float = 0.0
     """How long it looks away, where it samples; what is held for less may be missed."""
 
-    def run(self, command: Sequence[str], directory: Path, *, seconds: float = 300) -> Said:
+    def run(self, command: Sequence[str], directory: Path) -> Said:
         """Measure a command, with ``directory`` for what is written."""
         file = directory / "said"
         file.unlink(missing_ok=True)
-        try:
-            done = subprocess.run(
-                self.around(command, file),
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=seconds,
-            )
-        except subprocess.TimeoutExpired:
-            raise ToolFailed(f"{self.name}: not done after {seconds:.0f} s") from None
-        said = Said(done.stdout, done.stderr, file.read_text() if file.exists() else "")
-        if done.returncode != 0:
-            last = (done.stderr or done.stdout).strip().rpartition("\n")[2]
-            raise ToolFailed(f"{self.name}: status {done.returncode}: {last}")
+        with subprocess.Popen(
+            self.around(command, file),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                stdout, stderr = process.communicate(timeout=_LONGEST_SECONDS)
+            except BaseException as error:
+                _end_session(process)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    message = f"{self.name}: not done after {_LONGEST_SECONDS:g} s"
+                    raise ToolFailed(message) from None
+                raise
+        said = Said(stdout, stderr, file.read_text() if file.exists() else "")
+        if process.returncode != 0:
+            last = (stderr or stdout).strip().rpartition("\n")[2]
+            raise ToolFailed(f"{self.name}: status {process.returncode}: {last}")
         return said
+
+
+def _end_session(leader: "subprocess.Popen[str]") -> None:
+    """End a tool and what it has started, having let it clean up after itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            leader.wait(_CLEANING_UP_SECONDS)
+        os.killpg(leader.pid, signal.SIGKILL)
 
 
 def _is_root() -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cmemrun.commands import output as outputs
-from cmemrun.commands.output import open_output
+from cmemrun.commands.output import open_appended, open_output
 from cmemrun.errors import BadInput, OutputError
 from tests.conftest import CMEMRUN
 
@@ -127,6 +127,43 @@ def test_links(tmp_path: Path) -> None:
     link.symlink_to("real/5.json")
     open_output("--json", str(link)).write("5")
     assert link.is_symlink() and (tmp_path / "real/5.json").read_text() == "5"
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("../x", "a/x"),
+        ("../../x", "x"),
+        ("../../../x", "../x"),
+        ("../b/../x", "a/x"),
+        ("./../../a/./x", "a/x"),
+        ("up/x", "x"),
+        ("/../{top}/x", "x"),
+    ],
+)
+def test_relative_paths_mean_what_they_mean_to_the_kernel(
+    path: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tmp_path / "top"
+    (top / "a/b").mkdir(parents=True)
+    (top / "a/b/up").symlink_to("../../")
+    monkeypatch.chdir(top / "a/b")
+    given = path.format(top=top)
+    open_output("--json", given).write("here")
+    assert (top / meant).read_text() == "here"
+    assert Path(given).samefile(top / meant)
+
+
+def test_no_descriptor_is_left_where_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "there").write_text("")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(OutputError, match="directory"):
+            open_output("--json", str(tmp_path / "directory"))
+        for name in ("there", "new"):
+            open_appended("--export", str(tmp_path / name)).close()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_no_links_that_somebody_else_laid_out(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_without_matplotlib(saved: Path, tmp_path: Path) -> None:
         done = python(script.format(name), tmp_path)
         assert done.returncode == 125
         assert "needs matplotlib" in done.stderr and done.stderr.count("\n") == 1
-        assert done.stderr.endswith("; pip install 'cmemrun[plot]'\n")
+        assert done.stderr.endswith("; pip install matplotlib, or pipx inject cmemrun matplotlib\n")
         assert not (tmp_path / name).exists()
 
 
@@ -162,13 +162,22 @@ def test_settings_that_matplotlib_refuses(
     assert b"MPLBACKEND" in done.stderr and done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("wanted", [None, "/proc/matplotlib"], ids=["default", "named"])
 def test_a_home_that_cannot_be_written_is_no_matter(
-    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: str | None, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     monkeypatch.setenv("HOME", "/proc")
-    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if wanted is not None:
+        monkeypatch.setenv("MPLCONFIGDIR", wanted)
     done = plot(saved, "-o", "peak.svg", directory=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
+    # A directory for its caches was made there, and it is gone.
+    assert list(temporary.iterdir()) == []
 
 
 def test_nothing_else_loads_matplotlib(tmp_path: Path) -> None:

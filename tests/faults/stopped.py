@@ -1,8 +1,9 @@
 """A server of runs of cmemrun of which one part stops where it begins, to be traced from there on.
 
 A request is a line of JSON on standard input: ``[part, directory, arguments]``. The
-answers are ``thread ID`` of what has stopped, and ``ended STATUS PID``. Each run is a fork
-of this process, which has all modules, so that it does what it is about and no loading.
+answers are ``thread ID PID`` of what has stopped and of the run's launcher, and ``ended
+STATUS PID``. Each run is a fork of this process, which has all modules, so that it does what
+it is about and no loading.
 """
 
 import importlib
@@ -40,13 +41,13 @@ PARTS: dict[str, tuple[Any, str]] = {
 
 
 def _run(part: str, directory: str, arguments: list[str]) -> NoReturn:
-    answers = os.dup(1)
+    answers, launcher = os.dup(1), os.getpid()
     where, name = PARTS[part]
     whole = getattr(where, name)
 
     def stopping(*given: Any, **more: Any) -> Any:
         setattr(where, name, whole)
-        os.write(answers, f"thread {threading.get_native_id()}\n".encode())
+        os.write(answers, f"thread {threading.get_native_id()} {launcher}\n".encode())
         os.close(answers)
         os.kill(os.getpid(), signal.SIGSTOP)
         return whole(*given, **more)

@@ -284,7 +284,7 @@ def judge_numbers(document: dict[str, Any]) -> Iterator[str]:
         and not 8 * MIB <= peak <= 8 * MIB + 2 * method["resolution_bytes"] + MIB
     ):
         yield f"the peak is {peak}: {method}"
-    if peak > 64 * MIB:
+    if peak > 16 * MIB:
         yield f"the peak is {peak}: {method}"
 
 

@@ -35,6 +35,8 @@ class Case(NamedTuple):
     """Regular expressions that are found in what is said, in this order."""
     files: str = ""
     """What there is in the end."""
+    lacks: str = ""
+    """A module that cannot be imported."""
 
 
 NO_SPACE = r"cmemrun: --{}: cannot write '{}': No space left on device; "
@@ -48,6 +50,9 @@ READ_ONLY = (
     "mount --bind $at $at; mount -o remount,bind,ro $at; done; "
 )
 LOG = "cmemrun -q --refresh 20ms --record r -- "
+GROUP_GONE = "somebody else removed the group or disabled its controller after 0.* s: the numbers"
+# However slow the machine is: without a name, what follows would be done to /.
+GROUP_STARTED = "while [ ! -s in ]; do sleep 0.01; done; in=$(cat in); "
 
 OUTPUTS = [
     Case(
@@ -133,6 +138,7 @@ OUTPUTS = [
         "cmemrun -q --export openmetrics=o -- touch ran",
         125,
         ("openmetrics needs prometheus-client, which is not installed; pip install",),
+        lacks="prometheus_client",
     ),
 ]
 
@@ -259,14 +265,14 @@ PROGRAMS = [
         'out=$(group self); cmemrun --refresh 50ms sh -c "in=\\$(group self); '
         'echo \\$\\$ > $out/cgroup.procs; rmdir \\$in; sleep 0.3; exit 7"',
         7,
-        ("exit 7", "the group was removed by somebody else after 0.* s: the numbers end there"),
+        ("exit 7", GROUP_GONE),
     ),
     Case(
         "moves itself out, removes its group and ends",
         'out=$(group self); cmemrun --refresh 10s --probe off sh -c "in=\\$(group self); '
         'echo \\$\\$ > $out/cgroup.procs; rmdir \\$in; exit 7"',
         7,
-        ("exit 7", "the group was removed by somebody else after 0.* s: the numbers end there"),
+        ("exit 7", GROUP_GONE),
     ),
     Case(
         "stops itself", "cmemrun --timeout 500ms --grace 100ms sh -c 'kill -STOP $$; exit 7'", 124
@@ -314,18 +320,20 @@ PROGRAMS = [
     ),
     Case(
         "has somebody make groups while it is removed",
-        "cmemrun sh -c 'group self > in; sleep 0.4; exit 7' & run=$!; sleep 0.3; in=$(cat in); "
-        '(timeout 1 sh -c "while [ -d $in ]; do mkdir $in/one $in/one/two; done" 2> /dev/null); '
-        "wait $run",
+        "cmemrun sh -c 'group self > in; sleep 1; exit 7' & run=$!; "
+        + GROUP_STARTED
+        + 'timeout 2 sh -c \'while [ -d "$0" ]; do mkdir "$0/one" "$0/one/two"; done\' "$in" '
+        "2> /dev/null; wait $run",
         7,
         ("exit 7",),
         files="in",
     ),
     Case(
         "has somebody put processes into it",
-        "cmemrun sh -c 'group self > in; sleep 0.4; exit 7' & run=$!; sleep 0.3; in=$(cat in); "
-        'for one in 1 2 3 4 5 6 7 8 9 10; do sleep 20 & all="$all $!"; '
-        "echo $! > $in/cgroup.procs; done 2> /dev/null; "
+        "cmemrun sh -c 'group self > in; sleep 1; exit 7' & run=$!; "
+        + GROUP_STARTED
+        + 'for one in 1 2 3 4 5 6 7 8 9 10; do sleep 20 & all="$all $!"; '
+        'echo $! > "$in/cgroup.procs"; done 2> /dev/null; '
         "wait $run; status=$?; kill $all 2> /dev/null; exit $status",
         7,
         ("exit 7",),
@@ -372,8 +380,8 @@ def test_a_fault(
     (aids / "group").chmod(0o755)
     path = f"{aids}:{Path(CMEMRUN).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHON": sys.executable}
-    if "library" in case.name:
-        (aids / "prometheus_client.py").write_text("raise ImportError\n")
+    if case.lacks:
+        (aids / f"{case.lacks}.py").write_text("raise ImportError\n")
         environment |= {"PYTHONPATH": str(aids)}
     done = subprocess.run(
         ["sh", "-c", case.script],
@@ -427,7 +435,7 @@ def test_a_process_that_cannot_be_killed(
     assert done.returncode == 7
     assert "could not be removed: what is in it cannot be killed" in done.stderr
     assert "outlived the program" in done.stderr
-    assert 10 < took < 18
+    assert 10 < took < 40
     # The keeper has gone on; that it succeeds now is seen to after every test.
     assert left
     record_property("faults", 1)

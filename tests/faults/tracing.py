@@ -89,8 +89,12 @@ class Tracer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Its answers have no end while a run that was left has a copy of the pipe.
         self._server.kill()
-        self._server.communicate()
+        self._server.wait()
+        for stream in (self._server.stdin, self._server.stdout):
+            assert stream is not None
+            stream.close()
 
     def trace(
         self, part: str, arguments: Sequence[str], directory: Path, fault: Fault | None = None
@@ -99,34 +103,49 @@ class Tracer:
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps([part, str(directory), arguments]).encode())
         self._server.stdin.flush()
-        what, thread = self._answer()
+        what, thread, pid = self._answer()
         assert what == "thread", f"{part} was not reached: {what} {thread}"
-        while _status(thread, "State")[0] != "T":
-            time.sleep(0.001)
+        launcher, process = int(pid), int(_status(thread, "Tgid"))
         log = directory / "strace"
         options = ["-y", "-o", str(log)]
         if fault is not None:
             options += ["-e", f"inject={fault.injection}"]
-        with subprocess.Popen(
-            ["strace", *options, "-p", thread], stderr=subprocess.PIPE, text=True
-        ) as strace:
-            assert strace.stderr is not None
-            assert "attached" in strace.stderr.readline()
-            process = int(_status(thread, "Tgid"))
-            os.kill(process, signal.SIGCONT)
-            try:
-                _, ended, pid = self._answer()
-                status: int | None = int(ended)
-            except TimeoutError:
-                status = None
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-                *_, pid = self._answer()
-            strace.wait(_LONGEST_SECONDS)
+        try:
+            status = self._follow(thread, process, launcher, options)
+        except BaseException:
+            # What is stopped would stay so, and its launcher wait for it.
+            _kill(process, launcher)
+            raise
         counts, steps = _read(log.read_text())
         was_hit = fault is not None and counts[fault.step.call] >= fault.step.number
         texts = [(directory / name).read_text() for name in ("stdout", "stderr")]
-        return Traced(status, texts[0], texts[1], steps, was_hit, int(pid))
+        return Traced(status, texts[0], texts[1], steps, was_hit, launcher)
+
+    def _follow(self, thread: str, process: int, launcher: int, options: list[str]) -> int | None:
+        """Trace what has stopped until the run has ended; with which status it did."""
+        deadline = time.monotonic() + _LONGEST_SECONDS
+        while (state := _status(thread, "State"))[0] != "T":
+            assert time.monotonic() < deadline, f"it has not stopped: {state}"
+            time.sleep(0.001)
+        strace = subprocess.Popen(
+            ["strace", *options, "-p", thread], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert strace.stderr is not None
+            said = strace.stderr.readline()
+            assert "attached" in said, said
+            os.kill(process, signal.SIGCONT)
+            try:
+                status: int | None = int(self._answer()[1])
+            except TimeoutError:
+                status = None
+                _kill(process, launcher)
+                self._answer()
+            strace.wait(_LONGEST_SECONDS)
+        finally:
+            strace.kill()
+            strace.communicate()
+        return status
 
     def _answer(self) -> list[str]:
         assert self._server.stdout is not None
@@ -134,6 +153,12 @@ class Tracer:
         if not select.select([answers], [], [], _LONGEST_SECONDS)[0]:
             raise TimeoutError
         return answers.readline().decode().split()
+
+
+def _kill(*processes: int) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _status(thread: str, name: str) -> str:

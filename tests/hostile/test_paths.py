@@ -1,7 +1,4 @@
-"""Where all can write, nothing that somebody has laid there leads root elsewhere.
-
-Not the kernel's doing: the switches that it has for that are off where we can turn them off.
-"""
+"""Where all can write, nothing that somebody has laid there leads root elsewhere."""
 
 import json
 import os
@@ -20,10 +17,6 @@ from tests.conftest import CMEMRUN, Cmemrun
 from tests.hostile.fuzz import IS_LONG
 
 NOBODY = pwd.getpwnam("nobody")
-_SWITCHES = [
-    Path("/proc/sys/fs", f"protected_{name}")
-    for name in ("symlinks", "hardlinks", "regular", "fifos")
-]
 
 Lay = Callable[[Path, Path], None]
 
@@ -75,11 +68,6 @@ def victim(tmp_path: Path) -> Iterator[Path]:
     assert path.stat().st_mode & 0o777 == 0o600 and path.stat().st_uid == 0
 
 
-def test_the_kernel_does_not_do_it_for_us() -> None:
-    """Here its switch for links is off, so that the others are no test of the kernel."""
-    assert _SWITCHES[0].read_text() == "0\n"
-
-
 @pytest.mark.parametrize("lay", LAYS)
 @pytest.mark.parametrize("opened", [open_output, open_stream, open_appended])
 def test_what_somebody_laid_is_refused(
@@ -112,9 +100,28 @@ def test_what_is_in_somebody_elses_directory_there_is_no_better(
     for path in (f"{theirs}/link", f"{theirs}/up/new", "theirs/link", "theirs/./../theirs/link"):
         with pytest.raises(BadInput, match="somebody else's link"):
             open_output("--json", path)
+    # From inside it, too, where no name leads through what all can write to.
+    (theirs / "mine").mkdir()
+    for inside, path in ((theirs, "link"), (theirs, "./up/new"), (theirs / "mine", "../link")):
+        monkeypatch.chdir(inside)
+        for way in (path, f"/proc/self/cwd/{path}"):
+            with pytest.raises(BadInput, match="somebody else's link"):
+                open_output("--json", way)
     # A new file there does no harm.
     open_output("--json", f"{theirs}/new.json").write("new")
     assert (theirs / "new.json").read_text() == "new"
+
+
+def test_a_second_name_of_a_link_or_fifo_of_roots_is_no_better(
+    shared: Path, victim: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(victim)
+    os.link(tmp_path / "link", shared / "link", follow_symlinks=False)
+    os.mkfifo(tmp_path / "fifo")
+    os.link(tmp_path / "fifo", shared / "fifo")
+    for name in ("link", "fifo"):
+        with pytest.raises(BadInput, match="second name"):
+            open_output("--json", f"{shared}/{name}")
 
 
 def test_a_chain_of_links_is_looked_at_link_by_link(shared: Path, victim: Path) -> None:

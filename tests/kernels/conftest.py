@@ -47,12 +47,14 @@ def made_group(name: str, max_bytes: int | None = None) -> Iterator[str]:
     if max_bytes is not None:
         limit = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
         Path(path, limit).write_text(str(max_bytes))
-    yield path
-    deadline = time.monotonic() + 5
-    while Path(path, "cgroup.procs").read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for inner, _, _ in os.walk(path, topdown=False):
-        os.rmdir(inner)
+    try:
+        yield path
+    finally:
+        deadline = time.monotonic() + 5
+        while Path(path, "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for inner, _, _ in os.walk(path, topdown=False):
+            os.rmdir(inner)
 
 
 @pytest.fixture

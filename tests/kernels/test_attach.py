@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
@@ -118,6 +119,16 @@ def test_ctrl_c_ends_it_with_a_report(group: str, tmp_path: Path) -> None:
     assert saved.stdout == told
 
 
+def wait_until_it_watches(watching: "subprocess.Popen[str]", group: str) -> None:
+    """That is when it has the group's files open."""
+    deadline = time.monotonic() + 60
+    process = psutil.Process(watching.pid)
+    while not any(file.path.startswith(f"{group}/") for file in process.open_files()):
+        assert time.monotonic() < deadline and watching.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.5)
+
+
 def test_a_group_that_is_removed(cmemrun: Cmemrun, group: str) -> None:
     inner = f"{group}/inner"
     if hierarchy_of_memory()[0].version == 2:
@@ -127,7 +138,7 @@ def test_a_group_that_is_removed(cmemrun: Cmemrun, group: str) -> None:
     watching = subprocess.Popen(
         [CMEMRUN, "attach", "--cgroup", inner, "-q"], stderr=subprocess.PIPE, text=True
     )
-    time.sleep(1.5 * PATIENCE)
+    wait_until_it_watches(watching, inner)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 5

@@ -16,6 +16,9 @@ from tests.conftest import CMEMRUN, groups, hierarchy_of_memory
 from tests.kernels.conftest import in_guest, made_group
 
 Load = Callable[..., Any]
+NUMBERS_END = (
+    r"somebody else removed the group or disabled its controller after \d+\.\d s: the numbers end"
+)
 
 
 @contextlib.contextmanager
@@ -59,17 +62,24 @@ def test_a_group_that_somebody_else_removes_meanwhile() -> None:
         started("sh", "-c", "sleep 3; exit 7") as (run, group),
         made_group(f"cmemrun-test-{os.getpid()}") as elsewhere,
     ):
-        for pid in members(str(group)):
-            Path(elsewhere, "cgroup.procs").write_text(pid)
-        group.rmdir()
+        # The shell may be about to fork, and what has ended stays for a moment.
+        deadline = time.monotonic() + 30
+        while group.exists():
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError):
+                for pid in members(str(group)):
+                    Path(elsewhere, "cgroup.procs").write_text(pid)
+                group.rmdir()
         said = report_of(run)
     assert run.returncode == 7
-    assert re.search(r"the group was removed by somebody else after \d+\.\d s: the numbers", said)
+    assert re.search(NUMBERS_END, said), said
 
 
 def test_groups_that_somebody_makes_inside_while_it_ends() -> None:
     with started("sh", "-c", "sleep 2; exit 7") as (run, group):
+        deadline = time.monotonic() + 60
         while run.poll() is None:
+            assert time.monotonic() < deadline, "it did not end"
             for name in ("one", "one/two", "three"):
                 with contextlib.suppress(OSError):
                     (group / name).mkdir()
@@ -97,7 +107,7 @@ def test_a_controller_that_is_disabled_while_it_runs() -> None:
         said = report_of(run)
     assert run.returncode == 7
     # With its files the numbers end; what was read before stays.
-    assert re.search(r"removed by somebody else after|sampling failed:", said), said
+    assert re.search(NUMBERS_END, said), said
 
 
 def test_a_clock_that_is_set(cmemrun: Load) -> None:

@@ -127,7 +127,7 @@ def test_installed_it_runs(
         check=False,
     )
     assert drawn.returncode == 125
-    assert "cmemrun[plot]" in drawn.stderr
+    assert "pip install matplotlib" in drawn.stderr
 
 
 def test_the_oldest_versions_that_are_allowed_will_do(built: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(BadInput, match="needs prometheus-client") as caught:
         openmetrics.render([Measurement("a", (RUN,))])
-    assert caught.value.hint == "pip install 'cmemrun[metrics]'"
+    assert caught.value.hint is not None and "prometheus-client" in caught.value.hint
     gitlab_metrics.render([Measurement("a", (RUN,))])
 
 

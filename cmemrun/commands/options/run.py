@@ -105,7 +105,7 @@ class RunOptions(NamedTuple):
         User | None,
         Option(
             ("--user",),
-            'Run the program as this user, for root: --user "$SUDO_USER".',
+            'Run the program as this user: sudo cmemrun --user "$USER" ./myapp.',
             "Measuring",
             metavar="NAME",
             parse=find_user,
@@ -440,7 +440,7 @@ class RunOptions(NamedTuple):
         Linger,
         Option(
             ("--linger",),
-            "What outlives the main process is ended, or waited for.",
+            "End what outlives the main process, or wait for it.",
             "Ending",
             default="end",
         ),
