@@ -1,4 +1,4 @@
-"""Our own memory over time: as many samples as a month has, and a real time at 1 ms."""
+"""Our own memory over time, at as short a refresh as there is."""
 
 import subprocess
 import time

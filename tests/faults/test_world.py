@@ -49,7 +49,6 @@ READ_ONLY = (
     "for at in $(awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts); do "
     "mount --bind $at $at; mount -o remount,bind,ro $at; done; "
 )
-LOG = "cmemrun -q --refresh 20ms --record r -- "
 GROUP_GONE = "somebody else removed the group or disabled its controller after 0.* s: the numbers"
 # However slow the machine is: without a name, what follows would be done to /.
 GROUP_STARTED = "while [ ! -s in ]; do sleep 0.01; done; in=$(cat in); "
