@@ -24,7 +24,7 @@ from cmemrun.kernel.release import is_older_than
 from cmemrun.log import Log
 from cmemrun.model import Composition, Paging, Pressure
 
-__all__ = ["DirectorySource", "TakenStat", "charge_resolution_bytes", "number_in", "pressure_in"]
+__all__ = ["DirectorySource", "charge_resolution_bytes", "number_in", "pressure_in"]
 
 log = Log(__name__)
 

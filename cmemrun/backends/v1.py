@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt, Taken
 from cmemrun.backends.directory import DirectoryGroup, make_companion
-from cmemrun.backends.reading import DirectorySource, TakenStat, number_in, pressure_in
+from cmemrun.backends.reading import DirectorySource, number_in, pressure_in
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile, parse_keyed, parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors
@@ -62,56 +62,40 @@ class V1Source(DirectorySource):
         self._inner_kills: dict[str, int] = {}
 
     def take(self, elapsed_seconds: float) -> Taken:
-        stat, usage = self._take_stat_and_usage(_KEYS)
+        taken, usage = self._take_stat_and_usage(_KEYS)
         kernel = self._kernel.read() if self._kernel else None
         tasks = self._tasks.read() if self._tasks else None
         failures = self._failures.read() if self._failures else None
         oom = self._oom.read() if self._oom else None
-        inner_kills = 0 if oom is None else self._count_inner_kills(stat.inner is not None)
+        inner_kills = 0 if oom is None else self._count_inner_kills(taken.inner is not None)
         pressure = self._take_pressure()
 
         def understand() -> Sample:
-            return self._understand(
-                elapsed_seconds, usage, stat, kernel, tasks, failures, oom, inner_kills, pressure
+            # Unprefixed keys leave out inner groups.
+            stat = self._understand_stat(taken)
+            kills = None if oom is None else parse_keyed(oom).get(b"oom_kill")  # Linux 4.13
+            return Sample(
+                elapsed_seconds=elapsed_seconds,
+                usage_bytes=usage,
+                anon_bytes=stat.get(b"total_rss"),
+                file_bytes=stat.get(b"total_cache"),
+                kernel_bytes=number_in(kernel),
+                shmem_bytes=stat.get(b"total_shmem"),
+                # memory.kmem.tcp counts only once somebody has limited it, and
+                # what it counts is not in usage.
+                sock_bytes=None,
+                inactive_file_bytes=stat.get(b"total_inactive_file"),
+                swap_bytes=stat.get(b"total_swap"),
+                tasks=number_in(tasks),
+                events=Events(
+                    max=number_in(failures),
+                    oom_kill=None if kills is None else kills + inner_kills,
+                ),
+                pressure=pressure_in(pressure),
+                paging=self._paging(),
             )
 
         return Taken(elapsed_seconds, usage, understand)
-
-    def _understand(
-        self,
-        elapsed_seconds: float,
-        usage: int,
-        taken: TakenStat,
-        kernel: bytes | None,
-        tasks: bytes | None,
-        failures: bytes | None,
-        oom: bytes | None,
-        inner_kills: int,
-        pressure: bytes | None,
-    ) -> Sample:
-        # Unprefixed keys leave out inner groups.
-        stat = self._understand_stat(taken)
-        kills = None if oom is None else parse_keyed(oom).get(b"oom_kill")  # Linux 4.13
-        return Sample(
-            elapsed_seconds=elapsed_seconds,
-            usage_bytes=usage,
-            anon_bytes=stat.get(b"total_rss"),
-            file_bytes=stat.get(b"total_cache"),
-            kernel_bytes=number_in(kernel),
-            shmem_bytes=stat.get(b"total_shmem"),
-            # memory.kmem.tcp counts only once somebody has limited it, and
-            # what it counts is not in usage.
-            sock_bytes=None,
-            inactive_file_bytes=stat.get(b"total_inactive_file"),
-            swap_bytes=stat.get(b"total_swap"),
-            tasks=number_in(tasks),
-            events=Events(
-                max=number_in(failures),
-                oom_kill=None if kills is None else kills + inner_kills,
-            ),
-            pressure=pressure_in(pressure),
-            paging=self._paging(),
-        )
 
     def peak(self) -> int | None:
         return self._peak.scalar() if self._peak else None

@@ -7,7 +7,7 @@ from cmemrun.backends import tree
 from cmemrun.backends.base import Adopt, Taken
 from cmemrun.backends.delegation import OTHERS, divide
 from cmemrun.backends.directory import DirectoryGroup
-from cmemrun.backends.reading import DirectorySource, TakenStat, number_in, pressure_in
+from cmemrun.backends.reading import DirectorySource, number_in, pressure_in
 from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import parse_keyed, parse_limit, read_text, write_text
 from cmemrun.kernel.hierarchy import Hierarchy, ancestors
@@ -65,50 +65,38 @@ class V2Source(DirectorySource):
                 self.notes.append(DERIVED_KERNEL)
 
     def take(self, elapsed_seconds: float) -> Taken:
-        stat, usage = self._take_stat_and_usage(_KEYS)
+        taken, usage = self._take_stat_and_usage(_KEYS)
         swap = self._swap.read() if self._swap else None
         tasks = self._tasks.read() if self._tasks else None
         events = self._events.read() if self._events else None
         pressure = self._take_pressure()
 
         def understand() -> Sample:
-            return self._understand(elapsed_seconds, usage, stat, swap, tasks, events, pressure)
+            stat = self._understand_stat(taken)
+            anon, file, sock = stat.get(b"anon"), stat.get(b"file"), stat.get(b"sock")
+            kernel = stat.get(b"kernel")
+            if kernel is None and anon is not None and file is not None:
+                # Before Linux 5.18. Not the sum of the named parts: pipe buffers and
+                # other page-level allocations have no key, and those were the
+                # larger half of a measured load.
+                kernel = max(0, usage - anon - file - (sock or 0))
+            return Sample(
+                elapsed_seconds=elapsed_seconds,
+                usage_bytes=usage,
+                anon_bytes=anon,
+                file_bytes=file,
+                kernel_bytes=kernel,
+                shmem_bytes=stat.get(b"shmem"),
+                sock_bytes=sock,
+                inactive_file_bytes=stat.get(b"inactive_file"),
+                swap_bytes=number_in(swap),
+                tasks=number_in(tasks),
+                events=_events_in(events),
+                pressure=pressure_in(pressure),
+                paging=self._paging(),
+            )
 
         return Taken(elapsed_seconds, usage, understand)
-
-    def _understand(
-        self,
-        elapsed_seconds: float,
-        usage: int,
-        taken: TakenStat,
-        swap: bytes | None,
-        tasks: bytes | None,
-        events: bytes | None,
-        pressure: bytes | None,
-    ) -> Sample:
-        stat = self._understand_stat(taken)
-        anon, file, sock = stat.get(b"anon"), stat.get(b"file"), stat.get(b"sock")
-        kernel = stat.get(b"kernel")
-        if kernel is None and anon is not None and file is not None:
-            # Before Linux 5.18. Not the sum of the named parts: pipe buffers and
-            # other page-level allocations have no key, and those were the
-            # larger half of a measured load.
-            kernel = max(0, usage - anon - file - (sock or 0))
-        return Sample(
-            elapsed_seconds=elapsed_seconds,
-            usage_bytes=usage,
-            anon_bytes=anon,
-            file_bytes=file,
-            kernel_bytes=kernel,
-            shmem_bytes=stat.get(b"shmem"),
-            sock_bytes=sock,
-            inactive_file_bytes=stat.get(b"inactive_file"),
-            swap_bytes=number_in(swap),
-            tasks=number_in(tasks),
-            events=_events_in(events),
-            pressure=pressure_in(pressure),
-            paging=self._paging(),
-        )
 
     def peak(self) -> int | None:
         return self._peak.scalar() if self._peak else None

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from cmemrun.commands.reading import read_whole
+from cmemrun.commands.reading import about, read_whole
 from cmemrun.errors import BadInput
 from cmemrun.model import Measurement, Run
 from cmemrun.report import document, fit_document, measurements, record
@@ -71,40 +71,31 @@ def read_fit(path: str) -> SavedFit:
 
 def read_saved(path: str) -> list[Measurement] | SavedFit:
     """Whatever of these is in ``path``; ``-`` is standard input."""
-    try:
-        with _opened(path) as file:
-            start = file.readline(_LONGEST_LINE_BYTES)
-            if record.is_record(start):
-                run = record.read(_lines(start, file))
-                return [measurements.of_run(run)]
-            text = start + read_whole(file, MOST_BYTES, "document of cmemrun's")
-    except OSError as error:
-        raise BadInput(
-            f"cannot read {path!r}: {error.strerror}",
-            hint="see that it is there and readable: ls -l",
-        ) from error
-    except BadInput as error:
-        raise _of(path, error) from error
+    with about(path), _opened(path) as file:
+        start = file.readline(_LONGEST_LINE_BYTES)
+        if record.is_record(start):
+            run = record.read(_lines(start, file))
+            return [measurements.of_run(run)]
+        text = start + read_whole(file, MOST_BYTES, "document of cmemrun's")
     return _parse(path, text)
 
 
 def _parse(source: str, text: bytes) -> list[Measurement] | SavedFit:
     try:
-        if sum(text.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
-            raise BadInput(
-                "it has more values than any document of cmemrun's",
-                hint="give what --json or --record has written",
-            )
-        read = document.load(text.decode())
-        if fit_document.is_fit(read):
-            return fit_document.fit_from(read)
-        return measurements.measurements_from(read)
+        with about(source):
+            if sum(text.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+                raise BadInput(
+                    "it has more values than any document of cmemrun's",
+                    hint="give what --json or --record has written",
+                )
+            read = document.load(text.decode())
+            if fit_document.is_fit(read):
+                return fit_document.fit_from(read)
+            return measurements.measurements_from(read)
     except UnicodeDecodeError as error:
         raise BadInput(
             f"{source!r} is no text", hint="give what --json or --record has written"
         ) from error
-    except BadInput as error:
-        raise _of(source, error) from error
 
 
 def _measurements(source: str, saved: list[Measurement] | SavedFit) -> list[Measurement]:
@@ -113,10 +104,6 @@ def _measurements(source: str, saved: list[Measurement] | SavedFit) -> list[Meas
             f"{source!r} is no run but a search of cmemrun fit's", hint="cmemrun plot draws it"
         )
     return saved
-
-
-def _of(path: str, error: BadInput) -> BadInput:
-    return BadInput(f"{path!r}: {error.message}", hint=error.hint)
 
 
 @contextlib.contextmanager

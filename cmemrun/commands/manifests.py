@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from cmemrun.commands.reading import read_file
+from cmemrun.commands.reading import about, read_file
 from cmemrun.errors import BadInput
 
 if TYPE_CHECKING:
@@ -27,10 +27,8 @@ def read_pods(path: str, text: bytes | None = None) -> "list[Pod]":
 
     if text is None:
         text = read_manifest(path)
-    try:
+    with about(path):
         pods = list(find_pods(load_yaml(text)))
-    except BadInput as error:
-        raise BadInput(f"{path!r}: {error.message}", hint=error.hint) from error
     if not pods:
         raise BadInput(
             f"{path!r}: there is no pod in it",

@@ -1,17 +1,19 @@
 """Files that somebody gives us, who may mean harm: never more of one than makes sense."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from cmemrun.errors import BadInput
 
-__all__ = ["read_file", "read_whole"]
+__all__ = ["about", "read_file", "read_whole"]
 
 
-def read_file(path: str, most_bytes: int, what: str) -> bytes:
-    """What is in a file, which may be a pipe or a device; ``BadInput`` with the path."""
+@contextlib.contextmanager
+def about(path: str) -> Iterator[None]:
+    """Have ``BadInput`` name the file that is read, and be raised where it cannot be."""
     try:
-        with open(path, "rb") as file:
-            return read_whole(file, most_bytes, what)
+        yield
     except OSError as error:
         raise BadInput(
             f"cannot read {path!r}: {error.strerror}",
@@ -19,6 +21,12 @@ def read_file(path: str, most_bytes: int, what: str) -> bytes:
         ) from error
     except BadInput as error:
         raise BadInput(f"{path!r}: {error.message}", hint=error.hint) from error
+
+
+def read_file(path: str, most_bytes: int, what: str) -> bytes:
+    """What is in a file, which may be a pipe or a device; ``BadInput`` with the path."""
+    with about(path), open(path, "rb") as file:
+        return read_whole(file, most_bytes, what)
 
 
 def read_whole(file: BinaryIO, most_bytes: int, what: str) -> bytes:
