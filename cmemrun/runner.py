@@ -264,7 +264,10 @@ def _run(
             "it was killed before it was the program: a limit is less than it takes to start one"
         )
     if not group.remove():
-        notes.append(f"{group.where} could not be removed: what is in it cannot be killed")
+        notes.append(
+            f"{group.where} could not be removed: what is in it cannot be killed, or somebody goes"
+            " on making groups in it"
+        )
     return account.close(
         begun._replace(
             wall_seconds=wall_seconds,
