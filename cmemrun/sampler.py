@@ -27,7 +27,8 @@ _PROBE_SHARE = 0.005
 _PROBE_FASTEST_SECONDS = 0.002
 # While nothing changes at all; a spike of 20 ms must not fall between two looks.
 _PROBE_STILL_SECONDS = 0.020
-_COST_WEIGHT = 0.1
+_LOOKS_PER_COST = 8
+_COST_WEIGHT = 0.5
 
 # A new high is notable, and worth a full read, from this share above the last
 # one on; so a program that grows and grows costs one for every 1.6 %.
@@ -77,6 +78,8 @@ class Sampler:
         self._refresh_seconds = sampling.refresh_seconds
         self._adaptive = probe == AUTO_PROBE
         self.probe_seconds = _PROBE_FASTEST_SECONDS if isinstance(probe, str) else probe
+        self._look_seconds = 0.0
+        self._moving_seconds, self._still_seconds = _PROBE_FASTEST_SECONDS, _PROBE_STILL_SECONDS
         self._keep_processes = sampling.track_processes and sampling.keep_processes
         self._listeners = listeners
         self._may_wait = (
@@ -130,38 +133,60 @@ class Sampler:
                 self._fail(error)
 
     def _run(self) -> None:
-        refresh, next_full, cost = self._refresh_seconds, self._refresh_seconds, 0.0
-        spent = time.thread_time()
+        refresh, next_full = self._refresh_seconds, self._refresh_seconds
         try:
-            while True:
+            while self._watch(next_full):
                 now = self.elapsed()
-                wait = next_full - now
-                if self.probe_seconds is not None:
-                    wait = min(wait, self.probe_seconds)
-                if self._stopping.acquire(timeout=max(0.0, wait)):
-                    return
-                now = self.elapsed()
-                if now >= next_full:
-                    self._refresh(now)
-                    # On the grid, without catching up: after a suspend there
-                    # is nothing to be read of what was missed.
-                    next_full += max(1, -(-(now - next_full) // refresh)) * refresh
-                elif self.probe_seconds is not None:
-                    still = self._probe(now)
-                    if self._adaptive:
-                        before, spent = spent, time.thread_time()
-                        cost += _COST_WEIGHT * (spent - before - cost)
-                        slowest = self._source.slowest_probe_seconds
-                        interval = min(max(cost / _PROBE_SHARE, _PROBE_FASTEST_SECONDS), slowest)
-                        self.probe_seconds = max(interval, _PROBE_STILL_SECONDS if still else 0)
+                self._refresh(now)
+                # On the grid, without catching up: after a suspend there is nothing
+                # to be read of what was missed.
+                next_full += max(1, -(-(now - next_full) // refresh)) * refresh
         except Exception as error:
             self._fail(error)
+
+    def _watch(self, until: float) -> bool:
+        """Look at usage alone until it is time for more; ``False`` when told to stop.
+
+        A processor that has slept in between has forgotten all of this, so a look costs
+        what it calls: little is called, and what it costs is asked for once in a while.
+        """
+        monotonic, wait_for = time.monotonic, self._stopping.acquire
+        until += self._started
+        looks, spent = 0, time.thread_time()
+        is_time = False
+        while not is_time:
+            wait = until - monotonic()
+            if self.probe_seconds is not None and self.probe_seconds < wait:
+                wait = self.probe_seconds
+            if wait_for(timeout=wait if wait > 0 else 0.0):
+                return False
+            now = monotonic()
+            is_time = now >= until
+            if not is_time:
+                is_still = self._probe(now - self._started)
+                looks += 1
+                if self._adaptive:
+                    self.probe_seconds = self._still_seconds if is_still else self._moving_seconds
+            if looks == _LOOKS_PER_COST or (is_time and looks):
+                before, spent = spent, time.thread_time()
+                self._weigh((spent - before) / looks)
+                looks = 0
+        return True
+
+    def _weigh(self, look_seconds: float) -> None:
+        """Look as often as the share allows, now that this is what a look costs."""
+        self._look_seconds += _COST_WEIGHT * (look_seconds - self._look_seconds)
+        interval = max(self._look_seconds / _PROBE_SHARE, _PROBE_FASTEST_SECONDS)
+        self._moving_seconds = min(interval, self._source.slowest_probe_seconds)
+        self._still_seconds = max(self._moving_seconds, _PROBE_STILL_SECONDS)
 
     def _probe(self, now: float) -> bool:
         """Look at usage; whether all is as it was at the last look, and nothing to be awaited."""
         usage = self._source.usage()
         self.probe_count += 1
-        before, self._usage_bytes = self._usage_bytes, usage
+        if usage == self._usage_bytes and not self._settling_looks:
+            return True
+        self._usage_bytes = usage
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
         if usage >= self._notable_bytes:
             self._sample(now, Occasion.RISING)
@@ -171,7 +196,7 @@ class Sampler:
             self._sample(now, Occasion.SETTLED)
             if self.at_peak is None or not self._is_unexplained(self.at_peak):
                 self._settling_looks = 0
-        return usage == before and not self._settling_looks
+        return False
 
     def _refresh(self, now: float) -> None:
         """Read everything, to be understood later unless usage makes a new high."""

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from scripts.costs.measuring import CMEMRUN, PROGRAMS, Effort, Table, alternated, compared, seconds
-from scripts.peers.tools import OURS, TOOLS
+from scripts.peers.tools import CGMEMTIME, OURS, TOOLS
 
 PROGRAM = ["/bin/true"]
 ALONE = "the program alone"
@@ -18,12 +18,12 @@ def launching(effort: Effort) -> Table:
         ALONE: PROGRAM,
         "Python that does nothing": [sys.executable, "-c", "pass"],
         "a least program with typer": [sys.executable, PROGRAMS, "hello"],
-        # As it is installed; the report is printed.
         "**cmemrun**": [CMEMRUN, *PROGRAM],
     }
     with tempfile.TemporaryDirectory(prefix="cmemrun-cost-") as where:
         for tool in TOOLS:
-            if tool is not OURS and tool.why_not() is None:
+            # Ours is there as it is installed. Our stand-in for cgmemtime is a Python program.
+            if tool not in (OURS, CGMEMTIME) and tool.why_not() is None:
                 commands[tool.name] = tool.around(PROGRAM, Path(where, "said"))
         return _over(ALONE, "Launch to exit of `/bin/true`", commands, effort.times(41))
 

@@ -11,13 +11,13 @@ MIB = 2**20
 
 
 def own_memory(effort: Effort) -> Table:
-    """The launcher and its keeper, which is a fork of it and shares most with it: their PSS.
+    """The launcher and its keeper, which is a fork of it and shares most with it: their RSS.
 
-    What others on the machine have as well, as Python's own libraries, counts by their share.
+    Not their PSS or USS: those rise as other Pythons on the machine end.
     """
     length = effort.seconds(600.0)
     command = [CMEMRUN, "--quiet", "--refresh", "1ms", "--", "sleep", "1000"]
-    found: dict[str, int] = {}
+    found: dict[str, tuple[int, ...]] = {}
     moments = {"after a tenth of it": 0.1, "after half": 0.5, "at the end": 1.0}
     with subprocess.Popen(command) as run:
         try:
@@ -26,12 +26,14 @@ def own_memory(effort: Effort) -> Table:
             started = time.monotonic()
             for when, share in moments.items():
                 time.sleep(max(0.0, started + length * share - time.monotonic()))
-                found[when] = sum(one.memory_full_info().pss for one in both)
+                found[when] = tuple(one.memory_info().rss for one in both)
         finally:
             run.terminate()
-    rows = tuple((when, f"{size / MIB:.2f}") for when, size in found.items())
+    rows = tuple((when, *(f"{size / MIB:.1f}" for size in sizes)) for when, sizes in found.items())
     title = f"Our own memory in {length:.0f} s with a sample of everything each millisecond"
-    return Table(title, ("", "PSS of launcher and keeper, MiB"), rows, found)
+    return Table(
+        title, ("", "RSS of the launcher, MiB", "of its keeper, mostly shared"), rows, found
+    )
 
 
 def _keeper_of(launcher: psutil.Process) -> psutil.Process:

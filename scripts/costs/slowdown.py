@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scripts.costs.measuring import CMEMRUN, PROGRAMS, Effort, Table, alternated, compared, seconds
 
+_TIMES = 41
 ALONE = "alone"
 MEASURED = {
     "measured": (),
@@ -37,7 +38,7 @@ def slowdown(effort: Effort) -> Table:
             for name, options in MEASURED.items():
                 around = (CMEMRUN, "--quiet", *options, "--")
                 measures[name] = functools.partial(_timed, command, around, where)
-            values = alternated(measures, effort.times(21))
+            values = alternated(measures, effort.times(_TIMES))
             alone = values.pop(ALONE)
             ratios = {
                 name: compared([mine / its for mine, its in zip(found, alone, strict=True)])
@@ -52,7 +53,7 @@ def slowdown(effort: Effort) -> Table:
             )
             rows.append((program, f"{took.median:.2f} s", *shown))
     columns = ("a program that", ALONE, *MEASURED)
-    title = f"How much longer a program takes, {effort.times(21)} times in turn"
+    title = f"How much longer a program takes, {effort.times(_TIMES)} times in turn"
     return Table(title, columns, tuple(rows), figures)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cmemrun.kernel.hierarchy import detect
 
-__all__ = ["OURS", "TOOLS", "Said", "Tool", "ToolFailed"]
+__all__ = ["CGMEMTIME", "OURS", "TOOLS", "Said", "Tool", "ToolFailed"]
 
 KIB, MIB = 2**10, 2**20
 _LONGEST_SECONDS = 300.0
@@ -271,17 +271,19 @@ def _why_no_runc() -> str | None:
     return None if shutil.which("runc") else "not installed (apt-get install runc)"
 
 
+CGMEMTIME = Tool(
+    name="cgmemtime's method",
+    around=_cgmemtime,
+    read=lambda said: int(said.file),
+    meaning="high-water mark of a group made for the run",
+    unit="1 byte",
+    why_not=_why_no_cgmemtime,
+    version=lambda: "",  # ours
+)
+
 TOOLS = (
     OURS,
-    Tool(
-        name="cgmemtime's method",
-        around=_cgmemtime,
-        read=lambda said: int(said.file),
-        meaning="high-water mark of a group made for the run",
-        unit="1 byte",
-        why_not=_why_no_cgmemtime,
-        version=lambda: "",  # ours
-    ),
+    CGMEMTIME,
     Tool(
         name="runexec",
         around=_runexec,
