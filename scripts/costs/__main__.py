@@ -10,13 +10,13 @@ from pathlib import Path
 import pyperf
 
 from scripts.costs import parts
-from scripts.costs.launch import launching, loading
+from scripts.costs.launch import launching, loading, rivals
 from scripts.costs.measuring import Effort, Table
 from scripts.costs.own import own_memory
 from scripts.costs.share import share_of_a_core
 from scripts.costs.slowdown import slowdown
 from scripts.peers.machine import describe
-from scripts.peers.tools import TOOLS
+from scripts.peers.tools import OURS
 
 
 def parts_of_a_sample(effort: Effort) -> Table:
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="all figures, too")
     asked = parser.parse_args()
     effort, figures = Effort(asked.quick), {}
-    print(f"{describe(tool for tool in TOOLS if tool.why_not() is None)}\n")
+    print(f"{describe([OURS, *rivals()])}\n")
     for name in [asked.only] if asked.only else TABLES:
         table = TABLES[name](effort)
         figures[name] = table.figures

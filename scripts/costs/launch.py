@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from scripts.costs.measuring import CMEMRUN, PROGRAMS, Effort, Table, alternated, compared, seconds
-from scripts.peers.tools import CGMEMTIME, OURS, TOOLS
+from scripts.peers.tools import CGMEMTIME, OURS, TOOLS, Tool
 
 PROGRAM = ["/bin/true"]
 ALONE = "the program alone"
@@ -21,11 +21,14 @@ def launching(effort: Effort) -> Table:
         "**cmemrun**": [CMEMRUN, *PROGRAM],
     }
     with tempfile.TemporaryDirectory(prefix="cmemrun-cost-") as where:
-        for tool in TOOLS:
-            # Ours is there as it is installed. Our stand-in for cgmemtime is a Python program.
-            if tool not in (OURS, CGMEMTIME) and tool.why_not() is None:
-                commands[tool.name] = tool.around(PROGRAM, Path(where, "said"))
+        for tool in rivals():
+            commands[tool.name] = tool.around(PROGRAM, Path(where, "said"))
         return _over(ALONE, "Launch to exit of `/bin/true`", commands, effort.times(41))
+
+
+def rivals() -> list[Tool]:
+    """Those that are here; but for cgmemtime, in whose place we have a Python program."""
+    return [tool for tool in TOOLS if tool not in (OURS, CGMEMTIME) and tool.why_not() is None]
 
 
 def loading(effort: Effort) -> Table:

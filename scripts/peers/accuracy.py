@@ -148,7 +148,7 @@ def table(found: Comparison) -> str:
     ]
     return "\n".join(
         [
-            f"Error in MiB, median of {found.rounds} rounds, what is held held for"
+            f"Error in MiB, {_of_rounds(found.rounds)}; what is held is held for"
             f" {found.hold_seconds:g} s. {describe(tools)}.",
             "",
             *(f"| {' | '.join(row)} |" for row in rows),
@@ -156,6 +156,10 @@ def table(found: Comparison) -> str:
             *_notes(found),
         ]
     )
+
+
+def _of_rounds(number: int) -> str:
+    return "in one round" if number == 1 else f"median of {number} rounds"
 
 
 def _said(method: dict[str, Any] | None) -> str:
@@ -178,8 +182,8 @@ def _notes(found: Comparison) -> Iterator[str]:
     )
     yield (
         "* the last column is how much too high the kernel's mark may be, as cmemrun says with each"
-        " run, and so by how much either way the difference of two may be off; in no round one was"
-        f" off by more than {worst / MIB:.2f} MiB"
+        " run, and so by how much either way the difference of two may be off; none was off by more"
+        f" than {worst / MIB:.2f} MiB in any round"
     )
     for tool in TOOLS:
         if reason := tool.why_not():
