@@ -124,9 +124,11 @@ def test_what_is_charged_in_advance_to_inner_groups_is_within_the_resolution(
     at_peak = run["at_peak"]
     parts = sum(at_peak[f"{name}_bytes"] for name in ("anon", "file", "kernel"))
     print(f"{run['peak_bytes'] - parts} too high, {run['method']['resolution_bytes']} said")
-    # memory.stat itself may lag by as much.
-    assert run["peak_bytes"] - parts <= 2 * run["method"]["resolution_bytes"]
     kernel = tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+    # memory.stat itself may lag by as much; before rstat (Linux 5.13, commit 2d146aa3aa84)
+    # by as much for each group that was charged, here seven and the one they left.
+    lagging = 1 if kernel >= (5, 13) else 8
+    assert run["peak_bytes"] - parts <= (1 + lagging) * run["method"]["resolution_bytes"]
     times = 7 if kernel >= (6, 16) else 1
     assert run["method"]["resolution_bytes"] == times * nothing["method"]["resolution_bytes"]
 
