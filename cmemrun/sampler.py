@@ -167,7 +167,7 @@ class Sampler:
                 looks += 1
                 if self._adaptive:
                     self.probe_seconds = self._still_seconds if is_still else self._moving_seconds
-            if looks == _LOOKS_PER_COST or (is_time and looks):
+            if self._adaptive and (looks == _LOOKS_PER_COST or (is_time and looks)):
                 before, spent = spent, time.thread_time()
                 self._weigh((spent - before) / looks)
                 looks = 0
