@@ -21,6 +21,11 @@ def in_guest() -> bool:
     return Path("/run/exchange/command").exists()
 
 
+def linux() -> tuple[int, ...]:
+    """The first two numbers of this kernel's release."""
+    return tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+
+
 @pytest.fixture
 def load(cmemrun: Callable[..., Any]) -> Callable[..., Any]:
     """Measure one of the known loads: ``load("anon", "64")``, ``options=[…]`` for cmemrun's own."""

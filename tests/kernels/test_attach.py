@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
-from tests.kernels.conftest import LOADS, in_guest, made_group
+from tests.kernels.conftest import LOADS, in_guest, linux, made_group
 
 MIB = 2**20
 # A guest is an order of magnitude slower to start a program.
@@ -72,7 +72,7 @@ def test_an_older_peak_is_not_taken_for_ours(cmemrun: Cmemrun, group: str) -> No
     if marked is not None:
         assert int(mark.read_text()) == marked >= 60 * MIB
     # Our own mark needs Linux 6.12.
-    ours = mount.version == 2 and tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 12)
+    ours = mount.version == 2 and linux() >= (6, 12)
     assert run["method"]["peak_source"] == ("kernel" if ours else "sampled")
     assert run["method"]["lower_bound"] is not ours
     if not ours:

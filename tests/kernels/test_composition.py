@@ -7,7 +7,7 @@ from typing import Any
 
 from cmemrun.kernel.hierarchy import detect
 from tests.conftest import Cmemrun
-from tests.kernels.conftest import LOADS, in_guest
+from tests.kernels.conftest import LOADS, in_guest, linux
 
 MIB = 2**20
 LOAD = f"{sys.executable} -S -E {LOADS}"
@@ -96,7 +96,7 @@ def test_ebpf_maps(cmemrun: Cmemrun) -> None:
     assert 6 * MIB <= found["array"]["memlock_bytes"] <= 6.2 * MIB
     assert found["array"]["per_cpu_bytes"] == 0
     assert found["percpu_array"]["per_cpu_bytes"] == MIB * (os.sysconf("SC_NPROCESSORS_CONF"))
-    version = tuple(map(int, os.uname().release.split(".")[:2]))
+    version = linux()
     assert run["bpf_maps_charged"] is (version >= (5, 11))
     # The array is there, and what is for each CPU is not.
     kernel = run["peak_kernel_bytes"]

@@ -1,17 +1,17 @@
 """What ``doctor`` says of a kernel is what that kernel has."""
 
 import json
-import os
 import subprocess
 
 from tests.conftest import CMEMRUN, hierarchy_of_memory
+from tests.kernels.conftest import linux
 
 
 def test_what_this_kernel_offers() -> None:
     done = subprocess.run([CMEMRUN, "doctor", "--json"], capture_output=True, check=False)
     found = json.loads(done.stdout)
     mount, _ = hierarchy_of_memory()
-    kernel = tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+    kernel = linux()
     assert (done.returncode, found["chosen"]) == (0, f"v{mount.version}")
     assert found["proof"]["passed"] is True
     offers = found["offers"]

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.kernels.conftest import linux
+
 MIB = 2**20
 Load = Callable[..., Any]
 
@@ -37,7 +39,7 @@ def test_the_method_says_what_the_number_is(load: Load) -> None:
     method = run["method"]
     on_v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     assert method["backend"] == ("cgroup-v2" if on_v2 else "cgroup-v1")
-    kernel = tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+    kernel = linux()
     has_mark = not on_v2 or kernel >= (5, 19)
     assert method["peak_source"] == ("kernel" if has_mark else "sampled")
     assert method["lower_bound"] is not has_mark
@@ -124,7 +126,7 @@ def test_what_is_charged_in_advance_to_inner_groups_is_within_the_resolution(
     at_peak = run["at_peak"]
     parts = sum(at_peak[f"{name}_bytes"] for name in ("anon", "file", "kernel"))
     print(f"{run['peak_bytes'] - parts} too high, {run['method']['resolution_bytes']} said")
-    kernel = tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+    kernel = linux()
     # memory.stat itself may lag by as much; before rstat (Linux 5.13, commit 2d146aa3aa84)
     # by as much for each group that was charged, here seven and the one they left.
     lagging = 1 if kernel >= (5, 13) else 8

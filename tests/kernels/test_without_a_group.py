@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, processes
-from tests.kernels.conftest import LOADS, in_guest
+from tests.kernels.conftest import LOADS, in_guest, linux
 
 MIB = 2**20
 Load = Callable[..., Any]
@@ -126,7 +126,7 @@ def test_limits_need_a_group(cmemrun: Load) -> None:
 
 def test_exact_where_the_kernel_has_no_mark(cmemrun: Load) -> None:
     run = cmemrun("--require", "exact", "true")
-    kernel = tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+    kernel = linux()
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers") and kernel < (5, 19):
         assert run.status == 125 and "high-water mark" in run.stderr
     else:
