@@ -56,10 +56,12 @@ def left_to_us(hierarchy: Hierarchy, mount: Mount | None, manager: "Manager | No
         raise tree.refusal(own, error) from error
     if read_only:
         raise tree.refusal(own, OSError(errno.EROFS, os.strerror(errno.EROFS)))
-    if not os.access(own, os.W_OK):
+    if not os.access(own, os.W_OK) or tree.is_of_another(own):
         raise NoGroup(f"{own} belongs to somebody else")
     if manager is not None:
         unit = _delegated_unit(own, mount, manager)
+        if tree.is_of_another(unit):
+            raise NoGroup(f"{unit} belongs to somebody else")
         return [group for group in ancestors(own, mount) if _is_in(group, unit)]
     # Nobody to ask: the whole of a private namespace that can be written to, and
     # what somebody gave to an ordinary user.
@@ -67,6 +69,7 @@ def left_to_us(hierarchy: Hierarchy, mount: Mount | None, manager: "Manager | No
         group
         for group in ancestors(own, mount)
         if os.access(group, os.W_OK)
+        and not tree.is_of_another(group)
         and (_is_top_of_a_namespace(group, mount) or os.stat(group).st_uid == os.geteuid() != 0)
     ]
     if not groups:

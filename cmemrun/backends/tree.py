@@ -56,6 +56,15 @@ def fresh_name() -> str:
     return f"cmemrun-{os.getpid()}-{os.urandom(6).hex()}"
 
 
+def is_of_another(group: str) -> bool:
+    """Whether root, who may write anywhere, would make groups in what was given to a user.
+
+    Whoever owns a group has one writer, that user's manager or program, and owns the way out
+    of all that is made in it (cgroup-v2.rst, "Delegation Containment").
+    """
+    return os.geteuid() == 0 and os.stat(group).st_uid != 0
+
+
 def create(path: str) -> None:
     """Make a group's directory; it must not be there yet."""
     os.mkdir(path, 0o755)

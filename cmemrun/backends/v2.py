@@ -147,18 +147,21 @@ def make(
 ) -> V2Group:
     """A new group below the first of ``places`` that takes one.
 
-    Those are by default the caller's own group and all above it. A group with
-    processes cannot hand the memory controller on ("no internal processes",
-    cgroup-v2.rst), except at the root; where that is what refuses a place, it is
-    divided, if we may. Raises ``NoGroup`` with every reason.
+    Those are by default the caller's own group and all above it, for root without a
+    user's. A group with processes cannot hand the memory controller on ("no internal
+    processes", cgroup-v2.rst), except at the root; where that is what refuses a place,
+    it is divided, if we may. Raises ``NoGroup`` with every reason.
     """
     mount = hierarchy.v2
     if mount is None:
         raise NoGroup("no cgroup v2 tree is mounted")
-    if places is None:
-        places = list(ancestors(hierarchy.own_group(mount) or mount.point, mount))
     refusals: list[NoGroup] = []
     populated = []
+    if places is None:
+        above = ancestors(hierarchy.own_group(mount) or mount.point, mount)
+        places = [place for place in above if not tree.is_of_another(place)]
+        if not places:
+            refusals.append(NoGroup("our own group and all above it belong to somebody else"))
     for place in places:
         try:
             return _make_below(place, adopt)

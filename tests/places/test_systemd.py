@@ -328,6 +328,25 @@ def of_the_load(run: dict[str, Any]) -> int:
 
 
 @pytest.mark.places("root")
+def test_root_makes_no_group_in_what_was_left_to_a_user() -> None:
+    """Who owns it could leave a group in it, and would find its own processes moved by root."""
+    unit = "left-to-nobody.service"
+    properties = ["-p", "User=nobody", "-p", "Delegate=yes"]
+    subprocess.run(
+        ["systemd-run", "--quiet", f"--unit={unit}", *properties, "sleep", "999"], check=True
+    )
+    group = Path("/sys/fs/cgroup/system.slice", unit)
+    try:
+        assert group.stat().st_uid != 0
+        inside = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+        run = measure("--user", "nobody", "true", prefix=inside)
+        assert run["method"]["backend"] == BACKEND, run["stderr"]
+        assert not [path for path in group.iterdir() if path.is_dir()]
+    finally:
+        subprocess.run(["systemctl", "stop", unit], check=True)
+
+
+@pytest.mark.places("root")
 def test_attach_to_a_service() -> None:
     subprocess.run(
         ["systemd-run", "--quiet", "--unit=attached", sys.executable, "-c", HOLD], check=True
