@@ -7,6 +7,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from cmemrun.commands.console import colour
+from cmemrun.report.text import for_people
 
 __all__ = ["rendered", "table"]
 
@@ -38,4 +39,4 @@ def rendered(*parts: RenderableType, fd: int = 1) -> str:
     for part in parts:
         console.print(part)
     # Rich fills its cells up with spaces.
-    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+    return for_people("".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines()))

@@ -13,7 +13,7 @@ from cmemrun.analysis.metrics import METRICS, Kind
 from cmemrun.analysis.statistics import Spread, Statistics, summarize
 from cmemrun.model import Measurement, Run
 from cmemrun.report import words
-from cmemrun.report.text import command_line, printable, shortened
+from cmemrun.report.text import command_line, for_people, printable, shortened
 
 __all__ = ["render", "render_comparison"]
 
@@ -51,7 +51,7 @@ def _rendered(parts: Sequence[RenderableType], colour: bool, width: int) -> str:
             console.print()
         console.print(part)
     # Rich fills its cells up with spaces.
-    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+    return for_people("".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines()))
 
 
 def _measurement(measurement: Measurement, width: int) -> Iterator[RenderableType]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cmemrun.analysis.views import as_others_show
 from cmemrun.model import Run, Sample
 from cmemrun.report import words
-from cmemrun.report.text import command_line, printable
+from cmemrun.report.text import command_line, for_people, printable
 from cmemrun.units import format_duration, format_size
 
 __all__ = ["render"]
@@ -45,7 +45,7 @@ _WHY_THEY_DIFFER = (
 
 def render(run: Run, *, colour: bool) -> str:
     """The whole report, ending in a newline; ``colour`` only for a terminal."""
-    return "\n".join(_Report(run, colour).lines()) + "\n"
+    return for_people("\n".join(_Report(run, colour).lines()) + "\n")
 
 
 class _Report:

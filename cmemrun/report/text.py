@@ -1,10 +1,23 @@
 """Text that somebody else chose, made safe to show."""
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 
-__all__ = ["command_line", "printable", "shortened", "unicode_text", "whole_command_line"]
+__all__ = [
+    "command_line",
+    "for_people",
+    "printable",
+    "shortened",
+    "unicode_text",
+    "whole_command_line",
+]
+
+# What GitHub's runner takes out of a job's log for a command: the one at the start of a line,
+# the other anywhere in it (actions/runner, src/Runner.Common/ActionCommand.cs).
+_COMMAND = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
+_OLD_COMMAND = "##["
 
 
 def unicode_text(text: str) -> str:
@@ -18,10 +31,16 @@ def unicode_text(text: str) -> str:
 
 def printable(text: str) -> str:
     """One line without control characters: a program's arguments must not drive the terminal."""
-    return "".join(
+    line = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in unicode_text(text)
     )
+    return line.replace(_OLD_COMMAND, r"#\x23[")
+
+
+def for_people(text: str) -> str:
+    """A text of printable lines, none of which is a command to the CI job that logs it."""
+    return _COMMAND.sub(r"\1\\x3a", text)
 
 
 def whole_command_line(command: Sequence[str]) -> str:
