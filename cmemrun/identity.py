@@ -119,15 +119,21 @@ def become(user: User, libc: "ctypes.CDLL") -> None:
     # inherited by a program with capabilities of its own it leaves.
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     libc.capset(header, (ctypes.c_uint32 * 6)())
+    is_user = os.getresuid() == (user.uid,) * 3 and os.getresgid() == (user.gid,) * 3
+    if not is_user or _has_any_right(b"CapInh", b"CapPrm", b"CapEff"):
+        raise PermissionError(errno.EPERM, "not all rights could be given up")
+
+
+def _has_any_right(*kinds: bytes) -> bool:
+    """Whether this thread has capabilities of these kinds; ``PermissionError`` if none can tell."""
+    # Not self: the rights are each thread's own.
     status = dict(
-        line.split(b":", 1) for line in (read_text("/proc/self/status") or b"").splitlines()
+        line.split(b":", 1) for line in (read_text("/proc/thread-self/status") or b"").splitlines()
     )
     try:
-        rights = [int(status[name], 16) for name in (b"CapInh", b"CapPrm", b"CapEff")]
+        return any(int(status[kind], 16) for kind in kinds)
     except KeyError:
         raise PermissionError(errno.EPERM, "what rights are left cannot be seen") from None
-    if any(rights) or os.getresuid() != (user.uid,) * 3 or os.getresgid() != (user.gid,) * 3:
-        raise PermissionError(errno.EPERM, "not all rights could be given up")
 
 
 def _leave_keyring(libc: "ctypes.CDLL") -> None:
@@ -168,6 +174,9 @@ def acting_as(user: User | None) -> Iterator[None]:
             back.callback(os.setegid, gid)
             os.seteuid(user.uid)
             back.callback(os.seteuid, 0)
+            if user.uid != 0 and _has_any_right(b"CapEff"):
+                # securebits can keep them, and root's links would be followed.
+                raise PermissionError(errno.EPERM, "not all rights could be given up")
         except OSError as error:
             raise not_allowed(user, error.errno or errno.EPERM) from error
         yield

@@ -296,7 +296,7 @@ def _wait_and_execute(
     try:
         # No finalizer of the caller's is to run here, on what it shares with its fork.
         gc.disable()
-        _close_what_exec_would(but={waiting, failing, *streams})
+        _close(but={waiting, failing, *streams}, inherited=become_user is not None)
         if os.read(waiting, 1) == b"!":
             # Above the streams' numbers, which a caller may have closed.
             if failing < 3:
@@ -313,13 +313,17 @@ def _wait_and_execute(
         os._exit(127)
 
 
-def _close_what_exec_would(*, but: set[int | None]) -> None:
-    """Another thread's run waits for the end of its pipes, of which a fork has copies."""
+def _close(*, but: set[int | None], inherited: bool) -> None:
+    """Close early what exec would: another thread's run waits for the end of its pipes.
+
+    And what is ``inherited``, standard streams apart, where it was opened with root's rights
+    and the program is not to have any of those (as sudo's closefrom does).
+    """
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         # The descriptor of the listing itself is among them, and closed by now.
         with contextlib.suppress(OSError):
-            if fd not in but and not os.get_inheritable(fd):
+            if fd not in but and (not os.get_inheritable(fd) or (inherited and fd > 2)):
                 os.close(fd)
 
 

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 import pytest
 
 from cmemrun import identity
@@ -167,11 +168,26 @@ def test_a_keyring_that_cannot_be_left_is_not_kept() -> None:
         identity._leave_keyring(NoKeysLeft())  # type: ignore[arg-type]
 
 
+def test_root_whose_rights_stay_with_it(home: Path, tmp_path: Path) -> None:
+    """With securebits a change of user changes no rights, and they would follow a link."""
+    keeping = ("setpriv", "--securebits=+no_setuid_fixup")
+    _, told, _ = as_nobody("grep", "Cap[IPEA]", "/proc/self/status", before=keeping)
+    assert {line.split()[1] for line in told.splitlines()} == {"0" * 16}
+    (home / "file").symlink_to(tmp_path / "new")
+    for option in ("--record", "--json", "--output"):
+        status, _, told = as_nobody(option, str(home / "file"), "true", before=keeping)
+        assert status == 125 and "cannot become nobody" in told
+    assert not (tmp_path / "new").exists()
+
+
 def test_where_only_root_can_read_the_package(home: Path, tmp_path: Path) -> None:
     private = tmp_path / "private"
     shutil.copytree(Path(identity.__file__).parent, private / "cmemrun")
+    library = Path(prometheus_client.__file__).parent
+    shutil.copytree(library, private / library.name)
     private.chmod(0o700)
     outputs = ["--json", f"{home}/run.json", "-o", f"{home}/report"]
+    outputs += ["--export", f"openmetrics={home}/metrics"]
     done = subprocess.run(
         [sys.executable, "-m", "cmemrun", "-q", "--user", "nobody", *outputs, "true"],
         cwd=private,
@@ -180,4 +196,4 @@ def test_where_only_root_can_read_the_package(home: Path, tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(list(home.iterdir())) == 2
+    assert len(list(home.iterdir())) == 3

@@ -80,16 +80,30 @@ def plot(
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if found is not None and processes:
         raise BadInput("a search has no processes to draw", hint="leave --processes out")
-    with _leaving_no_caches():
+    drawn: str | bytes
+    with _leaving_no_caches(), _outside():
         if found is not None and name == "html":
-            written.write(curve_page.render(found))
+            drawn = curve_page.render(found)
         elif found is not None:
-            written.write(curve.render(found, name, theme=theme.value))
+            drawn = curve.render(found, name, theme=theme.value)
         elif name == "html":
-            written.write(page.render(runs, processes=processes))
+            drawn = page.render(runs, processes=processes)
         else:
-            written.write(figure.render(runs, name, theme=theme.value, processes=processes))
+            drawn = figure.render(runs, name, theme=theme.value, processes=processes)
+    written.write(drawn)
     return 0
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
+    """Not in our directory, whose matplotlibrc, a stranger's maybe, matplotlib would load first."""
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    try:
+        os.chdir("/")
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 @contextmanager

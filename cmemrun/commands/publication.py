@@ -171,6 +171,8 @@ def open_publication(wanted: Wanted) -> Iterator[Publication]:
     # Not as that user, who may not be able to read where we are installed.
     from cmemrun.commands.output import open_output, open_stream
 
+    for name, _ in wanted.exports:
+        require(name)
     recorder = None
     with contextlib.ExitStack() as stack:
         with acting_as(wanted.user):
@@ -207,7 +209,6 @@ def open_publication(wanted: Wanted) -> Iterator[Publication]:
 def _open_export(stack: contextlib.ExitStack, name: str, path: str) -> "Output":
     from cmemrun.commands.output import open_appended, open_output
 
-    require(name)
     option = f"--export {name}"
     if not FORMATS[name].is_appended:
         return open_output(option, path)

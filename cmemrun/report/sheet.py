@@ -128,7 +128,7 @@ def settings() -> Iterator[None]:
     except ValueError as error:
         raise BadInput(
             f"matplotlib refuses its own settings: {error}",
-            hint="look at MPLBACKEND and at a matplotlibrc, here or in ~/.config/matplotlib",
+            hint="look at MPLBACKEND, MATPLOTLIBRC and ~/.config/matplotlib/matplotlibrc",
         ) from error
     settings = {
         name: value
