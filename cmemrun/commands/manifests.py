@@ -77,7 +77,8 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _refuse_long(scalar: Any) -> None:
-    if not scalar.style and len(scalar.value) > _LONGEST_PLAIN:
+    # !!int "1:1:…" is a number in quotes.
+    if (not scalar.style or scalar.tag) and len(scalar.value) > _LONGEST_PLAIN:
         raise BadInput(
             f"it has a word of {len(scalar.value)} characters", hint="put long texts into quotes"
         )

@@ -20,6 +20,13 @@ __all__ = ["first_line", "is_record", "last_line", "read", "sample_line"]
 
 _HINT = "give a file that cmemrun --record has written"
 
+# What is kept may hold that much, looked at each time that so much was read: of ours a
+# sample has 60 values, and where its processes were looked at 20 times 30 more.
+_MOST_VALUES = 12_000_000
+_WEIGHED_BYTES = 64 * 2**20
+# Longer than there have been computers: a time whose span could not be counted.
+_LONGEST_SECONDS = 1e10
+
 
 def first_line(begun: Run) -> str:
     """The line before the first sample."""
@@ -50,7 +57,13 @@ def read(lines: Iterable[bytes]) -> Run:
     begun: Run | None = None
     run: Run | None = None
     series, highest = Series(), Sample(0.0, 0)
+    unweighed = 0
     for line in lines:
+        unweighed += len(line)
+        if unweighed > _WEIGHED_BYTES:
+            unweighed = 0
+            if _count(series.samples()) > _MOST_VALUES:
+                raise BadInput("it has more values than any record of cmemrun's", hint=_HINT)
         kind, told = _told(line)
         if begun is None:
             if kind != "begun":
@@ -60,6 +73,8 @@ def read(lines: Iterable[bytes]) -> Run:
             try:
                 sample = sample_from(told)
             except (TypeError, ValueError):
+                break
+            if not 0 <= sample.elapsed_seconds < _LONGEST_SECONDS:
                 break
             series.add(sample)
             highest = _higher(highest, sample)
@@ -108,6 +123,10 @@ def _higher(highest: Sample, sample: Sample) -> Sample:
     return sample._replace(
         processes=highest.processes, processes_elapsed_seconds=highest.processes_elapsed_seconds
     )
+
+
+def _count(value: object) -> int:
+    return sum(map(_count, value)) if isinstance(value, tuple) else 1
 
 
 def _told(line: bytes) -> tuple[str, Any]:

@@ -76,6 +76,7 @@ MERGES = "a: &a {x: x}\n" + "".join(
         ("a: 1\na: 2", "duplicate key"),
         ("a: [\nb: {", "in line 2"),
         ("%YAML 1.1\n---\na: " + "1:" * 500_000 + "1", "a word of"),
+        ('%YAML 1.1\n---\na: !!int "' + "1:" * 500_000 + '1"', "a word of"),
         ("x: &a [&a 1, *a]", "no pod"),
         ("--- {}\n" * 60_000, "all aliases unfolded"),
         ("kind: Pod\nspec: !!python/object/apply:os.system ['touch ran']", "no YAML"),

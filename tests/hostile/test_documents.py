@@ -251,6 +251,48 @@ def test_order_and_names_of_later_versions_are_nothing(
 LINES = [record.first_line(FULL), *[record.sample_line(SAMPLE)] * 3, record.last_line(FULL)]
 
 
+def test_every_kind_of_value_in_every_place_of_a_record(request: pytest.FixtureRequest) -> None:
+    """What is wrong in a sample ends the record there; in its first line there is none."""
+    noted = 0
+    for index, line in enumerate(LINES[:2] + LINES[-1:]):
+        [(kind, whole)] = json.loads(line).items()
+        for turn, place in enumerate(places(whole)):
+            values = (*VALUES, ABSENT)
+            # The others are read as documents are.
+            for value in values if IS_LONG or index == 1 else [values[turn % len(values)]]:
+                tried[request.node.name] += 1
+                parts = [one.encode() for one in (LINES[0], LINES[1], LINES[-1])]
+                text = changed(whole, place, value)
+                parts[index] = b'{"%s":%s}\n' % (kind.encode(), text)
+                try:
+                    run = record.read(parts)
+                except BadInput:
+                    assert index != 1, (place, value)
+                    continue
+                noted += any("without the run's end" in note for note in run.method.notes)
+                if len(run.samples) == 1:
+                    terminal.render(run, colour=False)
+    assert noted > 100
+
+
+def test_a_record_of_processes_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "_WEIGHED_BYTES", 2**20)
+    monkeypatch.setattr(record, "_MOST_VALUES", 10**6)
+    sample = json.loads(record.sample_line(FULL_SAMPLE))
+    sample["sample"]["processes"][0]["command"] = ["a"] * 100_000
+
+    def lines() -> Iterator[bytes]:
+        yield LINES[0].encode()
+        for second in range(10**6):
+            sample["sample"]["elapsed_seconds"] = second
+            yield json.dumps(sample).encode()
+
+    with pytest.raises(BadInput, match="more values than any record"):
+        record.read(lines())
+    # As many of them as one sample may have, where they are not kept.
+    assert record.read([LINES[0].encode(), *[LINES[1].encode()] * 9999]).samples
+
+
 @fuzz(torn("".join(LINES).encode()), quick=200)
 def test_a_torn_record_gives_samples_that_are_in_it(text: bytes) -> None:
     try:
