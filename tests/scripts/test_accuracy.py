@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,12 @@ def test_a_tool_that_takes_too_long_is_ended_and_the_load_with_it(
     before = set(tree.descendants(own))
     with pytest.raises(ToolFailed, match="not done after 1 s"):
         here(name).run(program("none", "100"), tmp_path)
-    assert not [one for one in set(tree.descendants(own)) - before if "cgmemtime" in one]
+    left = {one for one in set(tree.descendants(own)) - before if "cgmemtime" in one}
+    # A test beside this one has one for a second or so.
+    deadline = time.monotonic() + 20
+    while (left := left.intersection(tree.descendants(own))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
 
 
 def test_a_load_that_is_none() -> None:
@@ -120,7 +126,7 @@ def test_the_table_in_the_readme_has_every_load() -> None:
         r"<!-- accuracy -->(.*?)<!-- /accuracy -->", (ROOT / "README.md").read_text(), re.S
     )
     here, *guests = section.split("Error in MiB, median of")[1:]
-    rows = [re.findall(r"^\| ([^|]+) \|", table, re.M)[2:-1] for table in (here, *guests)]
-    assert rows[0] == [load.name for load in LOADS]
-    # In an emulated guest a table takes long, and may be of some of them.
-    assert all(set(some) <= set(rows[0]) for some in rows)
+    assert len(guests) == 2
+    for table in (here, *guests):
+        rows = re.findall(r"^\| ([^|]+) \|", table, re.M)[2:-1]
+        assert rows == [load.name for load in LOADS]
