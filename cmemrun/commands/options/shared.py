@@ -81,7 +81,7 @@ RecordFile = Annotated[
     str | None,
     Option(
         ("--record",),
-        "Append every sample as it comes, as JSON lines that outlive a crash.",
+        "Write every sample as it comes, as JSON lines that outlive a crash.",
         "Output",
         metavar="FILE",
     ),
