@@ -108,11 +108,17 @@ def close(
                 "the peak lay between two looks: it is what the limit's OOM kill says of it"
             )
             peak_bytes = held
-    missing = peak_bytes - at_peak.usage_bytes
-    if missing > max(peak_bytes * _CLOSE_SHARE, source.resolution_bytes):
+    missing, unexplained = peak_bytes - at_peak.usage_bytes, at_peak.unexplained_bytes
+    close = max(peak_bytes * _CLOSE_SHARE, source.resolution_bytes)
+    if missing > close:
         told.append(
             f"no sample was closer to the peak than {units.format_size(missing)}:"
             " the parts at peak are of that one"
+        )
+    if unexplained > close:
+        told.append(
+            f"{units.format_size(unexplained)} of the usage at peak are in none of its parts:"
+            " the kernel adds those up later"
         )
     if sampler.failure is not None:
         told.append(_explain(sampler.failure, at_exit.elapsed_seconds))

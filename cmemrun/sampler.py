@@ -227,21 +227,29 @@ class Sampler:
         """``occasion`` is what it was taken for just now, ``None`` for one of before."""
         usage = sample.usage_bytes
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
-        if self.at_peak is None or usage >= self.at_peak.usage_bytes:
+        if self._tells_more(sample, occasion):
             self.at_peak = self._described(sample)
-            self._notable_bytes = usage + _notable(usage)
-        elif (
-            occasion is Occasion.SETTLED
-            and usage >= self.at_peak.usage_bytes - _notable(usage)
-            and sample.unexplained_bytes <= self.at_peak.unexplained_bytes
-        ):
-            # The better one, although the kernel may have given back what it
-            # had charged in advance.
-            self.at_peak = self._described(sample)
+            # A settled one may be lower: the kernel has given back what it charged in advance.
+            self._notable_bytes = max(self._notable_bytes, usage + _notable(usage))
         told = sample if occasion is None else self._with_processes(sample, occasion)
         self.series.add(told if self._keep_processes else sample)
         for tell in self._listeners:
             tell(told)
+
+    def _tells_more(self, sample: Sample, occasion: Occasion | None) -> bool:
+        """Whether this is of the peak, and better than what we have of it."""
+        peak, usage = self.at_peak, sample.usage_bytes
+        if peak is None or usage >= self._notable_bytes:
+            return True
+        # As high, or nearly. A program that ends, or gives back memory, has pages taken out of
+        # anon one by one and out of usage by the 10,000 (mmu_gather, MAX_GATHER_BATCH_COUNT).
+        notable_bytes = _notable(usage)
+        is_giving_back = _of_programs(peak) - _of_programs(sample) > notable_bytes
+        is_better = sample.unexplained_bytes <= peak.unexplained_bytes
+        if usage >= peak.usage_bytes:
+            return not is_giving_back and (is_better or not self._is_unexplained(sample))
+        is_near = usage >= peak.usage_bytes - notable_bytes
+        return occasion is Occasion.SETTLED and is_near and is_better and not is_giving_back
 
     def _described(self, sample: Sample) -> Sample:
         """A new sample at the peak with what lies inside it; the processes are those known."""
@@ -286,3 +294,7 @@ class Sampler:
 
 def _notable(usage_bytes: int) -> int:
     return max(int(usage_bytes * _NOTABLE_SHARE), _NOTABLE_BYTES)
+
+
+def _of_programs(sample: Sample) -> int:
+    return (sample.anon_bytes or 0) + (sample.file_bytes or 0)

@@ -102,6 +102,34 @@ def test_a_high_that_lasts_is_read_again_until_its_parts_add_up(late_by: float) 
     assert sampler.series.count <= 12
 
 
+@pytest.mark.parametrize("kernel_is_derived", [False, True])
+def test_parts_of_a_program_that_ends_are_not_those_of_the_peak(kernel_is_derived: bool) -> None:
+    """Its pages go out of anon one by one, and out of usage together."""
+
+    class Ending(Scripted):
+        def take(self, elapsed_seconds: float) -> Taken:
+            usage = self.usage()
+            ending = time.monotonic() - self.started > 0.1
+            anon = max(0, usage - (40 if ending else 1) * MIB)
+            kernel = usage - anon if kernel_is_derived else MIB
+            sample = Sample(
+                elapsed_seconds, usage, anon_bytes=anon, file_bytes=0, kernel_bytes=kernel
+            )
+            return Taken(elapsed_seconds, usage, lambda: sample)
+
+    # Pages of its end are charged as well, but none that are notable.
+    usage = {0.0: 65 * MIB, 0.12: 65 * MIB + 4096, 0.2: 0}
+    sampler = run(Ending(usage), 0.3, 0.03, AUTO_PROBE)
+    assert sampler.at_peak is not None
+    assert sampler.at_peak.anon_bytes == 64 * MIB
+    assert sampler.highest_usage_bytes == 65 * MIB + 4096
+    # And where it goes on, and has more than that, they are.
+    usage = {0.0: 65 * MIB, 0.12: 70 * MIB, 0.2: 0}
+    sampler = run(Ending(usage), 0.3, 0.03, AUTO_PROBE)
+    assert sampler.at_peak is not None
+    assert sampler.at_peak.anon_bytes == 30 * MIB
+
+
 def test_the_working_set_is_never_below_zero() -> None:
     sampler = run(Scripted({0: MIB}), 0.01, 10.0, None)
     assert sampler.series.peaks.working_set_bytes == 0
