@@ -38,6 +38,8 @@ class Trial(NamedTuple):
     """What could not have been reclaimed at the peak: anon, shared memory, kernel."""
     refault_bytes: int | None = None
     """What had been reclaimed and was needed again; ``None`` where that is not counted."""
+    limit_hits: int | None = None
+    """How often usage was about to go over the limit; ``None`` where that is not counted."""
 
 
 class Criteria(NamedTuple):
@@ -160,6 +162,8 @@ class _Search:
 
     def _is_slow(self, trial: Trial, unlimited: Trial) -> bool:
         """Longer than it may be, and for want of memory where that can be told."""
+        if trial.limit_hits == 0:
+            return False
         more = trial.wall_seconds - unlimited.wall_seconds
         allowed = unlimited.wall_seconds * self._criteria.slowdown
         if trial.stall_seconds is None and trial.refault_bytes is None:

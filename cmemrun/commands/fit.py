@@ -159,6 +159,7 @@ class _Prober:
             stall_seconds=run.pressure.some_seconds if run.pressure else None,
             peak_bytes=run.peak_bytes,
             refault_bytes=_refaults(run),
+            limit_hits=run.events.max,
             kept_bytes=sum(part or 0 for part in parts) if peak.anon_bytes is not None else None,
         )
 

@@ -108,6 +108,27 @@ def test_a_busy_machine_is_no_knee() -> None:
     assert found.knee_bytes == found.cliff_bytes
 
 
+def test_a_limit_that_was_not_met_has_slowed_nobody() -> None:
+    """Where the kernel counts neither stalls nor what is read again, and the machine is busy."""
+
+    class Unmet(MadeUp):
+        hits = 0
+
+        def __call__(self, limit_bytes: int | None) -> Trial:
+            trial = super().__call__(limit_bytes)
+            return trial._replace(wall_seconds=1.0 + len(self.limits), limit_hits=self.hits)
+
+    found = search(Unmet(100, kept=100, stalls=False))
+    assert found.cliff_bytes is not None and found.knee_bytes == found.cliff_bytes
+
+    class Met(Unmet):
+        hits = 1
+
+    found = search(Met(100, peak=130, kept=100, stalls=False))
+    assert found.cliff_bytes is not None and found.knee_bytes is not None
+    assert found.knee_bytes > found.cliff_bytes
+
+
 def test_it_ends_with_what_is_known() -> None:
     found = search(MadeUp(100, peak=400), Criteria(most_runs=4))
     assert not found.is_complete and len(found.trials) == 4

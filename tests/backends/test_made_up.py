@@ -132,6 +132,37 @@ def test_v1_before_oom_kills_were_counted(tmp_path: Path) -> None:
     group.close()
 
 
+@pytest.mark.parametrize(
+    ("both", "failures", "is_old", "hits"),
+    [
+        ("104857600", (3, 4), False, 7),
+        ("67108864", (0, 4), True, 4),
+        ("104857600", (0, 0), False, 0),
+        ("67108864", (0, 0), True, 0),
+        # Of one limit for memory alone and with swap, newer kernels do not count the hits.
+        ("67108864", (0, 0), False, None),
+    ],
+)
+def test_v1_counts_hits_of_both_limits(
+    both: str,
+    failures: tuple[int, int],
+    is_old: bool,
+    hits: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(v1, "is_older_than", lambda *_: is_old)
+    files = V1 | {
+        "memory.limit_in_bytes": "67108864\n",
+        "memory.memsw.limit_in_bytes": f"{both}\n",
+        "memory.failcnt": f"{failures[0]}\n",
+        "memory.memsw.failcnt": f"{failures[1]}\n",
+    }
+    group = V1Group(str(fill(tmp_path, files)))
+    assert group.take(0).understand().events.max == hits
+    group.close()
+
+
 def test_v1_has_no_group_kill(tmp_path: Path) -> None:
     group = V1Group(str(fill(tmp_path, V1)))
     with pytest.raises(BadInput, match="--oom-group"):

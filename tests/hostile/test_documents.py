@@ -97,7 +97,7 @@ FULL = RUN._replace(
     limits=Limits(64 * MIB, False, 1, 2, 3, 4, 5, 6, 7, (("memory.file", "b"),)),
     events=Events(1, 2, 3, 4, 5, 6),
 )
-TRIAL = Trial(64 * MIB, Outcome.OK, 1.0, 0.1, MIB, MIB, 3)
+TRIAL = Trial(64 * MIB, Outcome.OK, 1.0, 0.1, MIB, MIB, 3, 1)
 ONE = json.loads(document.render(FULL))
 SEVERAL = json.loads(
     measurements.render(

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
 from tests.kernels.conftest import LOADS, in_guest, made_group
+from tests.kernels.test_limits import has_swap_accounting
 
 MIB = 2**20
 EATER = f"{sys.executable} -S -E {LOADS} anon 128"
@@ -44,6 +45,17 @@ def test_the_program_itself(cmemrun: Cmemrun) -> None:
     assert run.status == 137
     assert (run["oom"]["verdict"], run["oom"]["limit"]) == ("main-killed", "own")
     assert [victim["pid"] for victim in run["oom"]["victims"]] == [run["pid"]]
+
+
+def test_the_program_itself_where_there_is_no_swap(cmemrun: Cmemrun) -> None:
+    """On v1 both limits are one then, and the kernel may count hits of neither."""
+    if not has_swap_accounting():
+        assert cmemrun("--limit", "64Mi", "--swap", "0", "true").status == 125
+        return
+    run = cmemrun("--limit", "64Mi", "--swap", "0", "--", *EATER.split())
+    assert (run["oom"]["verdict"], run["oom"]["limit"]) == ("main-killed", "own")
+    assert run["events"]["max"] != 0
+    assert "no limit of the group itself" not in evidence(run)
 
 
 def test_the_whole_group(cmemrun: Cmemrun) -> None:
