@@ -118,7 +118,7 @@ def close(
     if unexplained > close:
         told.append(
             f"{units.format_size(unexplained)} of the usage at peak are in none of its parts:"
-            " the kernel adds those up later"
+            " the kernel counts them there later, and takes them out earlier"
         )
     if sampler.failure is not None:
         told.append(_explain(sampler.failure, at_exit.elapsed_seconds))

@@ -227,10 +227,9 @@ class Sampler:
         """``occasion`` is what it was taken for just now, ``None`` for one of before."""
         usage = sample.usage_bytes
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
+        self._notable_bytes = max(self._notable_bytes, usage + _notable(usage))
         if self._tells_more(sample, occasion):
             self.at_peak = self._described(sample)
-            # A settled one may be lower: the kernel has given back what it charged in advance.
-            self._notable_bytes = max(self._notable_bytes, usage + _notable(usage))
         told = sample if occasion is None else self._with_processes(sample, occasion)
         self.series.add(told if self._keep_processes else sample)
         for tell in self._listeners:
@@ -239,17 +238,33 @@ class Sampler:
     def _tells_more(self, sample: Sample, occasion: Occasion | None) -> bool:
         """Whether this is of the peak, and better than what we have of it."""
         peak, usage = self.at_peak, sample.usage_bytes
-        if peak is None or usage >= self._notable_bytes:
+        if peak is None:
             return True
-        # As high, or nearly. A program that ends, or gives back memory, has pages taken out of
-        # anon one by one and out of usage by the 10,000 (mmu_gather, MAX_GATHER_BATCH_COUNT).
-        notable_bytes = _notable(usage)
-        is_giving_back = _of_programs(peak) - _of_programs(sample) > notable_bytes
+        if self._is_giving_back(sample):
+            return False
+        # A settled one may be lower: the kernel has given back what it charged in advance.
+        is_near = usage >= peak.usage_bytes - _notable(usage)
         is_better = sample.unexplained_bytes <= peak.unexplained_bytes
-        if usage >= peak.usage_bytes:
-            return not is_giving_back and (is_better or not self._is_unexplained(sample))
-        is_near = usage >= peak.usage_bytes - notable_bytes
-        return occasion is Occasion.SETTLED and is_near and is_better and not is_giving_back
+        return usage >= peak.usage_bytes or (occasion is Occasion.SETTLED and is_near and is_better)
+
+    def _is_giving_back(self, sample: Sample) -> bool:
+        """Whether pages were just leaving, so that the parts are of less than usage is.
+
+        They are taken out of anon one by one and out of usage by the 10,000 (mmu_gather,
+        ``MAX_GATHER_BATCH_COUNT``): a program that ends, whose last pages may be charged then.
+        """
+        peak, usage = self.at_peak, sample.usage_bytes
+        if peak is None or peak.kernel_bytes is None:
+            return False  # no group, and usage is made of the parts
+        had, has = _of_programs(peak), _of_programs(sample)
+        if had - has <= _notable(usage) or had > peak.usage_bytes + self._source.resolution_bytes:
+            return False
+        if sample.unexplained_bytes == 0:
+            # Where kernel is what is left over (v2 before Linux 5.18), a much higher usage is
+            # believed, as it may be kernel memory.
+            return usage < peak.usage_bytes + _notable(peak.usage_bytes)
+        risen = usage - peak.usage_bytes
+        return sample.unexplained_bytes - peak.unexplained_bytes > risen
 
     def _described(self, sample: Sample) -> Sample:
         """A new sample at the peak with what lies inside it; the processes are those known."""
@@ -270,7 +285,10 @@ class Sampler:
         if peak is None or is_early:
             return sample
         notable_bytes = _notable(peak.usage_bytes)
-        near_peak = sample.usage_bytes >= peak.usage_bytes - notable_bytes
+        near_peak = (
+            sample.usage_bytes >= peak.usage_bytes - notable_bytes
+            and not self._is_giving_back(sample)
+        )
         found = self.census.look(
             sample, occasion, near_peak=near_peak, notable_bytes=_notable(sample.usage_bytes)
         )

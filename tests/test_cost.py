@@ -66,8 +66,8 @@ def test_a_launch_costs_less_than_half_of_runexec(tmp_path: Path) -> None:
     assert quietest(ratio, below=0.5) < 0.5
 
 
-def test_a_full_sample_costs_less_than_a_dozen_reads_of_memory_stat() -> None:
-    """Nine files are read and understood; a ratio, as machines differ threefold in an hour."""
+def test_a_full_sample_costs_less_than_20_reads_of_memory_stat() -> None:
+    """On v1 it is 10 reads, and understanding them; machines differ threefold in an hour."""
     with Keeper() as keeper:
         group = choose(detect(), 0, keeper, Surrounding(detect()))
         stat = os.open(f"{group.where}/memory.stat", os.O_RDONLY)
@@ -83,7 +83,7 @@ def test_a_full_sample_costs_less_than_a_dozen_reads_of_memory_stat() -> None:
         assert group.remove()
     sample, read = (statistics.median(times) / 100 for times in zip(*pairs, strict=True))
     print(f"one full sample: {sample * 1e6:.1f} µs, memory.stat alone {read * 1e6:.1f} µs")
-    assert sample < 12 * read
+    assert sample < 20 * read
 
 
 @pytest.mark.slow

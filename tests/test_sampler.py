@@ -7,7 +7,8 @@ import time
 import pytest
 
 from cmemrun.backends.base import Taken
-from cmemrun.model import Sample
+from cmemrun.census import Occasion
+from cmemrun.model import Process, Sample
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler, Sampling
 
 MIB = 2**20
@@ -102,32 +103,91 @@ def test_a_high_that_lasts_is_read_again_until_its_parts_add_up(late_by: float) 
     assert sampler.series.count <= 12
 
 
-@pytest.mark.parametrize("kernel_is_derived", [False, True])
-def test_parts_of_a_program_that_ends_are_not_those_of_the_peak(kernel_is_derived: bool) -> None:
-    """Its pages go out of anon one by one, and out of usage together."""
+def parts(usage: float, anon: float, kernel: float | None = None, file: float = 0) -> Sample:
+    """A sample, of MiB; ``kernel`` is the rest where it is not given."""
+    rest = usage - anon - file if kernel is None else kernel
+    sizes = (int(size * MIB) for size in (usage, anon, file, rest))
+    usage_bytes, anon_bytes, file_bytes, kernel_bytes = sizes
+    return Sample(
+        0.0, usage_bytes, anon_bytes=anon_bytes, file_bytes=file_bytes, kernel_bytes=kernel_bytes
+    )
 
-    class Ending(Scripted):
-        def take(self, elapsed_seconds: float) -> Taken:
-            usage = self.usage()
-            ending = time.monotonic() - self.started > 0.1
-            anon = max(0, usage - (40 if ending else 1) * MIB)
-            kernel = usage - anon if kernel_is_derived else MIB
-            sample = Sample(
-                elapsed_seconds, usage, anon_bytes=anon, file_bytes=0, kernel_bytes=kernel
-            )
-            return Taken(elapsed_seconds, usage, lambda: sample)
 
-    # Pages of its end are charged as well, but none that are notable.
-    usage = {0.0: 65 * MIB, 0.12: 65 * MIB + 4096, 0.2: 0}
-    sampler = run(Ending(usage), 0.3, 0.03, AUTO_PROBE)
-    assert sampler.at_peak is not None
-    assert sampler.at_peak.anon_bytes == 64 * MIB
-    assert sampler.highest_usage_bytes == 65 * MIB + 4096
-    # And where it goes on, and has more than that, they are.
-    usage = {0.0: 65 * MIB, 0.12: 70 * MIB, 0.2: 0}
-    sampler = run(Ending(usage), 0.3, 0.03, AUTO_PROBE)
-    assert sampler.at_peak is not None
-    assert sampler.at_peak.anon_bytes == 30 * MIB
+GOOD = parts(65, 63, 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_taken"),
+    [
+        (GOOD, parts(65, 63.5, 1.5), True),
+        (GOOD, parts(66, 64, 2), True),
+        # A program that ends: its pages have left anon, and usage not yet.
+        (GOOD, parts(65, 30, 2), False),
+        (GOOD, parts(65.5, 30, 2), False),
+        (GOOD, parts(70, 30, 2), False),
+        # Kernel memory, and more of anything than there was.
+        (GOOD, parts(70, 30, 40), True),
+        (GOOD, parts(120, 60, 8), True),
+        (GOOD, parts(140, 50, 2), False),
+        # Where kernel is what is left over, and usage is much higher, it may be that.
+        (parts(65, 63), parts(65, 30), False),
+        (parts(65, 63), parts(65.5, 30), False),
+        (parts(65, 63), parts(70, 30), True),
+        # Parts of more than there was are no measure for others.
+        (parts(65, 90, 2), parts(65.5, 64, 1), True),
+        # No group: mapped files are not in usage.
+        (GOOD._replace(kernel_bytes=None), parts(66, 20)._replace(kernel_bytes=None), True),
+    ],
+)
+def test_parts_of_a_program_that_ends_are_not_those_of_the_peak(
+    before: Sample, after: Sample, is_taken: bool
+) -> None:
+    sampler = Sampler(Scripted({0: 0}), Sampling())
+    sampler._keep(before, Occasion.RISING)
+    for occasion in (Occasion.RISING, Occasion.SETTLED, Occasion.REFRESH, None):
+        sampler._keep(after, occasion)
+        assert sampler.at_peak == (after if is_taken else before)
+        assert sampler.highest_usage_bytes == after.usage_bytes
+
+
+def test_a_sample_that_has_settled_is_of_the_peak_although_lower() -> None:
+    sampler = Sampler(Scripted({0: 0}), Sampling())
+    sampler._keep(parts(66, 40, 1), Occasion.RISING)
+    sampler._keep(parts(65.5, 64, 1), Occasion.REFRESH)
+    assert sampler.at_peak == parts(66, 40, 1)
+    sampler._keep(parts(65.5, 64, 1), Occasion.SETTLED)
+    assert sampler.at_peak == parts(65.5, 64, 1)
+    # As it is no more when its pages leave, near as it is.
+    sampler._keep(parts(65.4, 30), Occasion.SETTLED)
+    assert sampler.at_peak == parts(65.5, 64, 1)
+
+
+def test_a_high_is_notable_above_the_highest() -> None:
+    source = Scripted({0: 100 * MIB})
+    sampler = Sampler(source, Sampling())
+    for usage in (100, 10, 100.5):
+        sampler._keep(parts(usage, usage - 1, 1), Occasion.REFRESH)
+        sampler._probe(0.0)
+    # None of the looks at what is known was worth more than a look.
+    assert sampler.series.count == 3
+
+
+def test_the_processes_are_those_of_the_peak_and_not_of_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look(sample: Sample, *_: object, near_peak: bool, **__: object) -> tuple[Process, ...]:
+        looked.append(near_peak)
+        return (process._replace(rss_bytes=sample.anon_bytes or 0),)
+
+    looked: list[bool] = []
+    process = Process(1, 0, "it", (), 0, None, None, None, None)
+    sampler = Sampler(Scripted({0: 0}), Sampling(track_processes=True))
+    monkeypatch.setattr(sampler.census, "look", look)
+    for sample in (GOOD, parts(65, 30, 2), parts(10, 9, 1)):
+        sampler._keep(sample, Occasion.REFRESH)
+        assert sampler.at_peak is not None
+        assert [one.rss_bytes for one in sampler.at_peak.processes] == [63 * MIB]
+    assert looked == [True, False, False]
 
 
 def test_the_working_set_is_never_below_zero() -> None:

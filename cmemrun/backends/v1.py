@@ -1,6 +1,5 @@
 """A group in v1's memory hierarchy, with companions in those beside it."""
 
-import functools
 import os
 from collections.abc import Sequence
 
@@ -9,7 +8,14 @@ from cmemrun.backends.base import Adopt, Taken
 from cmemrun.backends.directory import DirectoryGroup, make_companion
 from cmemrun.backends.reading import DirectorySource, number_in, pressure_in
 from cmemrun.errors import BadInput, NoGroup
-from cmemrun.kernel.files import ControlFile, parse_keyed, parse_limit, read_text, write_text
+from cmemrun.kernel.files import (
+    ControlFile,
+    parse_keyed,
+    parse_limit,
+    parse_scalar,
+    read_text,
+    write_text,
+)
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors
 from cmemrun.kernel.release import is_older_than
 from cmemrun.log import Log
@@ -57,7 +63,9 @@ class V1Source(DirectorySource):
         self._kernel = self._offered(f"{where}/memory.kmem.usage_in_bytes")
         self._peak = self._offered(f"{where}/memory.max_usage_in_bytes")
         self._failures = self._offered(f"{where}/memory.failcnt")
-        self._failures_of_both = self._offered(f"{where}/memory.memsw.failcnt")
+        self._counts_both = is_older_than(6, 15) is True
+        other = "memory.memsw.failcnt" if self._counts_both else _BOTH
+        self._with_swap = self._offered(f"{where}/{other}")
         self._oom = self._offered(f"{where}/memory.oom_control")
         pids = [self._offered(f"{companion}/pids.current") for companion in companions]
         self._tasks: ControlFile | None = next(filter(None, pids), None)
@@ -69,7 +77,7 @@ class V1Source(DirectorySource):
         kernel = self._kernel.read() if self._kernel else None
         tasks = self._tasks.read() if self._tasks else None
         failures = self._failures.read() if self._failures else None
-        failures_of_both = self._failures_of_both.read() if self._failures_of_both else None
+        with_swap = self._with_swap.read() if self._with_swap else None
         oom = self._oom.read() if self._oom else None
         inner_kills = 0 if oom is None else self._count_inner_kills(taken.inner is not None)
         pressure = self._take_pressure()
@@ -92,7 +100,7 @@ class V1Source(DirectorySource):
                 swap_bytes=stat.get(b"total_swap"),
                 tasks=number_in(tasks),
                 events=Events(
-                    max=self._limit_hits(failures, failures_of_both),
+                    max=self._limit_hits(failures, with_swap),
                     oom_kill=None if kills is None else kills + inner_kills,
                 ),
                 pressure=pressure_in(pressure),
@@ -120,35 +128,22 @@ class V1Source(DirectorySource):
 
     def _limit(self, name: str) -> Limit:
         text = read_text(f"{self.where}/{name}")
-        if not text:
-            return None
-        # "No limit" reads as the largest multiple of a page.
-        page = os.sysconf("SC_PAGESIZE")
-        value = parse_limit(text)
-        return (
-            UNLIMITED if isinstance(value, int) and value >= (2**63 - 1) // page * page else value
-        )
+        return _limit_in(text) if text else None
 
-    def _limit_hits(self, own: bytes | None, both: bytes | None) -> int | None:
+    def _limit_hits(self, failures: bytes | None, with_swap: bytes | None) -> int | None:
         """How often a limit was met, ``None`` where this kernel does not say.
 
-        A charge is tried against memory and swap together first. Where there is no swap to be
-        had both limits are the same, and memory's own is never met (memcontrol.c,
-        ``try_charge_memcg``); but from Linux 6.15 on memory's own alone is counted
-        (``track_failcnt`` in ``mem_cgroup_css_alloc``).
+        A charge is tried against memory and swap together first: with ``--swap 0`` that is the
+        same limit, and memory's own is never met (memcontrol.c, ``try_charge_memcg``). Since
+        Linux 6.15 only what memory's own refused is counted (``track_failcnt`` in
+        ``mem_cgroup_css_alloc``); before, each limit has its count.
         """
-        swap = self._swap_limit
-        told = [own] if swap is None and both is None else [own, both]
-        hits = [count for text in told if (count := number_in(text)) is not None]
-        if len(hits) < len(told):
-            return None
-        is_told = any(hits) or swap != 0 or is_older_than(6, 15)
-        return sum(hits) if is_told else None
-
-    @functools.cached_property
-    def _swap_limit(self) -> Limit:
-        """As it was when the group was first read: no sample has to ask for it."""
-        return self.limits().swap_max_bytes
+        hits = number_in(failures)
+        if hits is None or with_swap is None:
+            return hits
+        if self._counts_both:
+            return hits + parse_scalar(with_swap)
+        return hits if _limit_in(with_swap) is UNLIMITED else None
 
     def _count_inner_kills(self, has_inner_groups: bool) -> int:
         """The highest that was seen of each group inside, those that have gone included."""
@@ -190,6 +185,13 @@ class V1Group(V1Source, DirectoryGroup):
 
     def _set_together(self) -> None:
         raise _not_on_v1("--oom-group", "v1 has no group kill")
+
+
+def _limit_in(text: bytes) -> Limit:
+    # "No limit" reads as the largest multiple of a page.
+    page = os.sysconf("SC_PAGESIZE")
+    value = parse_limit(text)
+    return UNLIMITED if isinstance(value, int) and value >= (2**63 - 1) // page * page else value
 
 
 def _not_on_v1(option: str, why: str) -> BadInput:

@@ -40,7 +40,6 @@ V1 = {
     "memory.max_usage_in_bytes": "11000000\n",
     "memory.kmem.usage_in_bytes": "2000000\n",
     "memory.failcnt": "23\n",
-    "memory.memsw.failcnt": "45\n",
     "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n",
     "memory.limit_in_bytes": "536870912\n",
     "memory.memsw.limit_in_bytes": "9223372036854771712\n",
