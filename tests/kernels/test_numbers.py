@@ -27,14 +27,14 @@ def nothing(load: Load) -> Any:
 
 def test_64_mib_is_64_mib_and_the_start(load: Load, nothing: Any) -> None:
     start = nothing["peak_bytes"]
-    runs = [load("anon", "64") for _ in range(5)]
-    peaks = sorted(run["peak_bytes"] for run in runs)
-    told = [(run["peak_bytes"], run["at_peak"]) for run in runs]
-    assert peaks[0] >= 64 * MIB
-    assert peaks[-1] <= 64 * MIB + start + MIB, told
-    # One in thousands has 0.7 MiB more: what the process had before it executed the program
-    # is given back when the last one who looks into it is done.
-    assert peaks[-2] - peaks[0] <= runs[0]["method"]["resolution_bytes"], told
+    runs = [load("anon", "64") for _ in range(4)]
+    peaks = [run["peak_bytes"] for run in runs]
+    assert min(peaks) >= 64 * MIB
+    assert max(peaks) <= 64 * MIB + start + MIB
+    # What the machine has put away of the interpreter's files (DAMON's proactive reclaim, once
+    # in thousands of runs) is charged to who reads it first: no want of resolution.
+    own = [run["peak_bytes"] - run["peak_file_bytes"] for run in runs]
+    assert max(own) - min(own) <= runs[0]["method"]["resolution_bytes"], (peaks, own)
 
 
 def test_the_method_says_what_the_number_is(load: Load) -> None:
