@@ -22,6 +22,11 @@ from cmemrun.kernel.hierarchy import Mount, detect
 
 # The one beside this interpreter, or, where the machine has it elsewhere, on PATH.
 CMEMRUN = shutil.which("cmemrun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or ""
+# Somebody who may write nowhere, but look everywhere: Python may lie in root's own home.
+ORDINARY = (
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
 _MARK = "CMEMRUN_TEST_MARK"
 _RUN = re.compile(r"cmemrun-\d+-")
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CMEMRUN, Cmemrun, processes
+from tests.conftest import CMEMRUN, ORDINARY, Cmemrun, processes
 from tests.kernels.conftest import LOADS, in_guest, linux
 
 MIB = 2**20
 Load = Callable[..., Any]
-NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
 
 
 @pytest.fixture
@@ -134,24 +133,22 @@ def test_exact_where_the_kernel_has_no_mark(cmemrun: Load) -> None:
 
 
 def test_an_ordinary_user_gets_it_unasked(mark: str, tmp_path: Path) -> None:
-    command = [CMEMRUN, "--json", "-", "-o", "/dev/stderr", "--"]
+    command = [*ORDINARY, CMEMRUN, "--json", "-", "-o", "/dev/stderr", "--"]
     done = subprocess.run(
         [*command, sys.executable, "-S", "-E", LOADS, "anon", "32", "1"],
         capture_output=True,
         text=True,
         check=True,
         cwd="/",
-        **NOBODY,
     )
     assert '"backend": "proc"' in done.stdout
     assert "cannot make a group below" in done.stderr
     refused = subprocess.run(
-        [CMEMRUN, "--require", "cgroup", "true"],
+        [*ORDINARY, CMEMRUN, "--require", "cgroup", "true"],
         capture_output=True,
         text=True,
         check=False,
         cwd="/",
-        **NOBODY,
     )
     assert refused.returncode == 125 and "sudo cmemrun" in refused.stderr
 
