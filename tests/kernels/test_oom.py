@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ def test_a_child_while_its_parent_goes_on(cmemrun: Cmemrun) -> None:
     # Who was there, as the log has it, and how it came.
     assert {run["pid"], victim["pid"]} <= {task["pid"] for task in run["oom"]["tasks"]}
     usages = [sample["usage_bytes"] for sample in run["oom"]["last_samples"]]
-    assert usages == sorted(usages) and 16 * MIB <= usages[-1] <= 64 * MIB, usages
+    assert 16 * MIB <= usages[-1] <= 64 * MIB, usages
+    # At the limit the kernel first takes back what it has charged in advance (drain_all_stock).
+    resolution = run["method"]["resolution_bytes"]
+    assert all(later >= one - resolution for one, later in pairwise(usages)), usages
 
 
 def test_the_program_itself(cmemrun: Cmemrun) -> None:
