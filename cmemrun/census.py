@@ -66,9 +66,6 @@ class Census:
         ``notable_bytes`` is how much more than at the last look is worth another.
         """
         now = sample.elapsed_seconds
-        # At the gate there is no program yet.
-        if now == 0:
-            return ()
         self._saved_seconds += (now - self._saved_until) * self._share
         self._saved_seconds = min(self._saved_seconds, self._burst_seconds)
         self._saved_until = now

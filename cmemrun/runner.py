@@ -225,7 +225,7 @@ def _run(
     )
     for observer in observers:
         observer.begin(begun)
-    sampler.start()
+    sampler.start(at_gate=True)
     if settings.needs:
         _refuse_unmeasurable(settings.needs, sampler, group)
     program.open_gate()

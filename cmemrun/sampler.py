@@ -103,11 +103,14 @@ class Sampler:
         self.at_peak: Sample | None = None
         self.failure: Exception | None = None
 
-    def start(self) -> None:
-        """Take the first full sample and go on in the background."""
+    def start(self, *, at_gate: bool) -> None:
+        """Take the first full sample and go on in the background.
+
+        ``at_gate``: there is no program yet, and nobody in the group worth to be seen.
+        """
         self._stopping.acquire()
         self._started = time.monotonic()
-        self._sample(0.0)
+        self._sample(0.0, None if at_gate else Occasion.REFRESH)
         start_thread(self._thread)
 
     def elapsed(self) -> float:
@@ -218,13 +221,13 @@ class Sampler:
         for one in taken:
             self._keep(one.understand(), None)
 
-    def _sample(self, now: float, occasion: Occasion = Occasion.REFRESH) -> None:
+    def _sample(self, now: float, occasion: Occasion | None = Occasion.REFRESH) -> None:
         taken = self._source.take(now)
         self._understand()
         self._keep(taken.understand(), occasion)
 
     def _keep(self, sample: Sample, occasion: Occasion | None) -> None:
-        """``occasion`` is what it was taken for just now, ``None`` for one of before."""
+        """``occasion`` is what it was taken for just now, ``None`` where nobody is to be seen."""
         usage = sample.usage_bytes
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
         self._notable_bytes = max(self._notable_bytes, usage + _notable(usage))

@@ -62,7 +62,7 @@ def watch(
         )
         for observer in observers:
             observer.begin(begun)
-        sampler.start()
+        sampler.start(at_gate=False)
         started = time.monotonic()
         deadline = math.inf if seconds is None else started + seconds
         while not waiter.interrupted and sampler.failure is None:

@@ -49,7 +49,7 @@ def test_parts_that_are_not_those_of_the_peak_say_so(
 ) -> None:
     source = cast(Source, Told(100 * MIB, anon_mib * MIB))
     sampler = Sampler(source, Sampling(probe=None))
-    sampler.start()
+    sampler.start(at_gate=True)
     sampler.stop()
     sampler.final()
     run = close(RUN, source, sampler, KernelLog(), cpu=None, peak=peak_mib * MIB)

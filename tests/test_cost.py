@@ -19,10 +19,12 @@ from cmemrun.backends.surrounding import Surrounding
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.hierarchy import detect
 from cmemrun.model import Sample
+from cmemrun.report.panel import View, render
 from cmemrun.sampler import Sampler, Sampling
 from scripts.costs.measuring import PROGRAMS
 from scripts.costs.share import measured, used
 from tests.conftest import CMEMRUN
+from tests.report.test_panel import LIMITED, MIB, SAMPLE, process
 
 RUNEXEC = str(Path(sys.executable).with_name("runexec"))
 
@@ -84,6 +86,31 @@ def test_a_full_sample_costs_less_than_20_reads_of_memory_stat() -> None:
     sample, read = (statistics.median(times) / 100 for times in zip(*pairs, strict=True))
     print(f"one full sample: {sample * 1e6:.1f} µs, memory.stat alone {read * 1e6:.1f} µs")
     assert sample < 20 * read
+
+
+def test_the_live_view_is_drawn_in_the_time_python_counts_to_200_000() -> None:
+    """A millisecond or two, at each refresh; about half as long as the counting."""
+    told = tuple(process(pid, pid * MIB, "python3", "worker.py", "x" * 200) for pid in range(20))
+    history = [Sample(second / 10, second * MIB) for second in range(512)]
+    view = View(LIMITED, SAMPLE._replace(processes=told), history, 51.2)
+
+    def draw() -> str:
+        return "".join(render(view, rows=7, columns=160, colour=True))
+
+    def count() -> None:
+        for _ in range(200_000):
+            pass
+
+    drawn, counted = (
+        min(times)
+        for times in zip(
+            *[(timeit.timeit(draw, number=1), timeit.timeit(count, number=1)) for _ in range(60)],
+            strict=True,
+        )
+    )
+    print(f"{drawn * 1e3:.2f} ms, {drawn / counted:.2f} of it")
+    assert len(draw().encode()) < 4096
+    assert drawn < counted
 
 
 @pytest.mark.slow
@@ -171,7 +198,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
 
     source: Any = Growing()
     sampler = Sampler(source, Sampling(refresh_seconds=0.001, probe=None))
-    sampler.start()
+    sampler.start(at_gate=True)
     time.sleep(3)
     early = psutil.Process().memory_info().rss
     time.sleep(6)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cmemrun import census
 from cmemrun.backends.base import Taken
 from cmemrun.census import Occasion
 from cmemrun.model import Process, Sample
@@ -56,7 +57,7 @@ class Scripted:
 
 def run(source: Scripted, seconds: float, refresh: float, probe: Probe) -> Sampler:
     sampler = Sampler(source, Sampling(refresh_seconds=refresh, probe=probe))
-    sampler.start()
+    sampler.start(at_gate=True)
     time.sleep(seconds)
     sampler.stop()
     sampler.final()
@@ -190,6 +191,22 @@ def test_the_processes_are_those_of_the_peak_and_not_of_its_end(
     assert looked == [True, False, False]
 
 
+@pytest.mark.parametrize("at_gate", [True, False])
+def test_who_is_there_before_us_is_seen_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_gate: bool
+) -> None:
+    """In a group of somebody's, usage may never be as high again."""
+    process = Process(1, 0, "it", (), 0, None, None, None, None)
+    monkeypatch.setattr(census, "largest", lambda *_, **__: (process,))
+    monkeypatch.setattr(census, "maps_of", lambda _: [])
+    sampler = Sampler(Scripted({0: 65 * MIB, 0.05: 60 * MIB}), Sampling(refresh_seconds=0.1))
+    sampler.start(at_gate=at_gate)
+    time.sleep(0.2)
+    sampler.stop()
+    assert sampler.at_peak is not None
+    assert sampler.at_peak.processes == (() if at_gate else (process,))
+
+
 def test_the_working_set_is_never_below_zero() -> None:
     sampler = run(Scripted({0: MIB}), 0.01, 10.0, None)
     assert sampler.series.peaks.working_set_bytes == 0
@@ -231,7 +248,7 @@ def test_looks_are_bounded(probe: Probe) -> None:
 def test_a_defect_of_ours_loses_nothing_that_was_measured() -> None:
     source = Scripted({0: MIB})
     sampler = Sampler(source, Sampling(refresh_seconds=0.01, probe=None))
-    sampler.start()
+    sampler.start(at_gate=True)
     time.sleep(0.1)
     source.usage_at = {}
     time.sleep(0.1)
@@ -263,7 +280,7 @@ class Noting(Scripted):
 def test_at_a_short_refresh_some_samples_are_understood_at_once() -> None:
     source = Noting({0: MIB, 0.1: 8 * MIB, 0.11: 4 * MIB})
     sampler = Sampler(source, Sampling(refresh_seconds=0.005, probe=None))
-    sampler.start()
+    sampler.start(at_gate=True)
     time.sleep(0.15)
     # But for the high, and with it all before.
     assert sampler.at_peak is not None and sampler.at_peak.usage_bytes == 8 * MIB
@@ -278,7 +295,7 @@ def test_at_a_short_refresh_some_samples_are_understood_at_once() -> None:
 def test_nobody_is_kept_waiting_for_a_sample() -> None:
     source, told = Noting({0: MIB}), []
     sampler = Sampler(source, Sampling(refresh_seconds=0.005, probe=None), [told.append])
-    sampler.start()
+    sampler.start(at_gate=True)
     time.sleep(0.1)
     assert source.taken - len(told) < 2
     sampler.stop()

@@ -112,7 +112,10 @@ def test_processes_are_tracked_on_demand(cmemrun: Cmemrun) -> None:
     looks = [sample for sample in run["samples"] if "processes" in sample]
     assert len(looks) >= 2
     assert all(look["processes"][0]["pid"] == run["pid"] for look in looks)
-    assert looks[-1]["processes"][0]["rss_bytes"] >= 8 * MIB
+    # What it had then, and what it has got since.
+    assert all(look["processes"][0]["rss_bytes"] >= look["anon_bytes"] for look in looks)
+    # In a guest a look costs so much that there is none after it has grown.
+    assert in_guest() or looks[-1]["processes"][0]["rss_bytes"] >= 8 * MIB
     untracked = cmemrun("--refresh", "100ms", "--", *LOAD.split(), "anon", "8", "1")
     assert not [sample for sample in untracked["samples"] if "processes" in sample]
 

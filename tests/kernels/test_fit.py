@@ -51,7 +51,8 @@ if IS_LONG or not in_guest():  # a dozen runs that read a file take a guest minu
 
 def test_what_runs_on_is_squeezed_until_it_would_miss_something(tmp_path: Path, disk: str) -> None:
     path = f"{disk}/cmemrun-warm-{os.getpid()}"
-    load = [*LOAD, "warm", "16", "48", "20", path]
+    # Each time that it waits, be it for the emulated disk, is followed by a rest of 3 s.
+    load = [*LOAD, "warm", "16", "48", "40" if in_guest() else "20", path]
     if hierarchy_of_memory()[0].version == 1 or not os.path.exists("/proc/pressure/memory"):
         refused = subprocess.run(
             [CMEMRUN, "fit", "--squeeze", "--", *load], capture_output=True, text=True, check=False

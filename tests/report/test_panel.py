@@ -1,7 +1,6 @@
 """The rows of the live view: what they say, that they fit, and that nothing in them moves."""
 
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -164,17 +163,3 @@ def test_rows_of_a_terminal() -> None:
     view = View(RUN, SAMPLE, [SAMPLE], 10.0)
     for _, rows in sizes:
         assert len(render(view, rows=rows, columns=80, colour=False)) == rows
-
-
-def test_it_costs_little() -> None:
-    told = tuple(process(pid, pid * MIB, "python3", "worker.py", "x" * 200) for pid in range(20))
-    history = [Sample(second / 10, second * MIB) for second in range(512)]
-    view = View(LIMITED, SAMPLE._replace(processes=told), history, 51.2)
-    costs = []
-    for _ in range(60):
-        started = time.thread_time()
-        text = "".join(render(view, rows=7, columns=160, colour=True))
-        costs.append(time.thread_time() - started)
-    print(f"{min(costs) * 1e3:.2f} ms, {len(text.encode())} bytes")
-    assert len(text.encode()) < 4096
-    assert min(costs) < 0.002
