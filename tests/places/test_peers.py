@@ -20,8 +20,11 @@ MIB = 2**20
 
 # Anonymous memory, and page cache of both kinds: pages are inactive that were only
 # read, and active that were mapped and touched (lru_gen_in_fault, linux/mm_inline.h).
+# khugepaged may collapse what lies idle and add to it, between two that look at it.
 LOAD = """
-import mmap, os, time
+import ctypes, mmap, os, time
+PR_SET_THP_DISABLE = 41
+assert ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
 data = bytearray(40 << 20)
 for name in ("read", "mapped"):
     with open(f"/{name}", "wb", 0) as file:
@@ -46,7 +49,7 @@ def told(*command: str) -> str:
 
 
 def until(what: str, true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (found := true()):
         assert time.monotonic() < deadline, what
         time.sleep(0.2)
