@@ -15,7 +15,7 @@ from typing import Protocol
 
 from cmemrun.launcher import Program
 
-__all__ = ["Background", "Foreground", "Waiter", "end_interrupted"]
+__all__ = ["Background", "Foreground", "Waiter", "end_interrupted", "survive_one_interrupt"]
 
 _ENDINGS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 _RELAYED = _ENDINGS | {signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH}
@@ -100,9 +100,11 @@ class Foreground:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Whoever pressed Ctrl-C while the program ended meant the program.
+        # Whoever pressed Ctrl-C while the program ended meant the program, and pressed it twice
+        # who does so while the report is written.
         while self._take(_WATCHED - {signal.SIGCHLD}, 0):
             pass
+        survive_one_interrupt()
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def restore(self) -> None:
@@ -222,6 +224,19 @@ class Background:
 
     def stopped(self, program: Program, signum: int) -> None:
         """Whoever stopped it will continue it."""
+
+
+def survive_one_interrupt() -> None:
+    """Have one SIGINT that would end us lose nothing that was measured; the next one does end us.
+
+    Some output may take for ever, as a pipe does that nobody reads.
+    """
+
+    def survive(signum: int, _: object) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, survive)
 
 
 def end_interrupted() -> None:

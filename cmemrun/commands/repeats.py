@@ -19,7 +19,7 @@ from cmemrun.commands.publication import Publication, open_publication
 from cmemrun.errors import BadInput, CmemrunError
 from cmemrun.model import Measurement, Run
 from cmemrun.report.text import command_line, shortened, whole_command_line
-from cmemrun.signals import end_interrupted
+from cmemrun.signals import end_interrupted, survive_one_interrupt
 from cmemrun.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def _ended_by_exception() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+        survive_one_interrupt()
 
 
 def _keep(kept: Kept, done: Sequence[Measurement]) -> CmemrunError | None:

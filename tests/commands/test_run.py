@@ -239,6 +239,49 @@ def test_ignored_signals_stay_ignored(ignored: str) -> None:
     assert done.returncode == 9
 
 
+def descriptor_in_use(pid: int) -> str | None:
+    """What a process reads or writes in the system call that it is in, if it is in such a one."""
+    _, *arguments = Path(f"/proc/{pid}/syscall").read_text().split()
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{int(arguments[0], 16)}")
+    except (OSError, IndexError):
+        return None
+
+
+@pytest.mark.parametrize("repeats", [(), ("--runs", "2", "--quiet")])
+@pytest.mark.parametrize("interrupts", [0, 1, 2])
+def test_a_second_ctrl_c_loses_no_report(repeats: tuple[str, ...], interrupts: int) -> None:
+    """It comes while the report is written; only the one after it ends us."""
+    # A pipe that is full until somebody reads it.
+    code = """
+import os
+os.set_blocking(1, False)
+try:
+    while os.write(1, b"x"):
+        pass
+except BlockingIOError:
+    os.set_blocking(1, True)
+"""
+    program = [sys.executable, "-S", "-E", "-c", code]
+    with subprocess.Popen(
+        [CMEMRUN, "-q", *repeats, "--json", "-", "--", *program], stdout=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None
+        pipe = os.readlink(f"/proc/self/fd/{run.stdout.fileno()}")
+        deadline = time.monotonic() + 60
+        while descriptor_in_use(run.pid) != pipe:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for _ in range(interrupts):
+            run.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        told = run.stdout.read().lstrip(b"x")
+    if interrupts == 2:
+        assert run.wait() == -signal.SIGINT and not told
+    else:
+        assert run.wait() == 0 and json.loads(told)
+
+
 @pytest.mark.parametrize(
     "signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1,
                signal.SIGUSR2, signal.SIGWINCH],
