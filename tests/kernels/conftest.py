@@ -10,15 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import hierarchy_of_memory
+from tests.conftest import hierarchy_of_memory, in_guest
 
 LOADS = str(Path(__file__).with_name("loads.py"))
 MIB = 2**20
-
-
-def in_guest() -> bool:
-    """Whether this is one of our guests, which are an order of magnitude slower."""
-    return Path("/run/exchange/command").exists()
 
 
 def linux() -> tuple[int, ...]:

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
-from tests.kernels.conftest import LOADS, in_guest, linux, made_group
+from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory, in_guest
+from tests.kernels.conftest import LOADS, linux, made_group
 
 MIB = 2**20
 # A guest is an order of magnitude slower to start a program.

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CMEMRUN, groups, processes
-from tests.kernels.conftest import LOADS, in_guest
+from tests.conftest import CMEMRUN, WITHIN_SECONDS, groups, in_guest, processes
+from tests.kernels.conftest import LOADS
 
 Load = Callable[..., Any]
 
@@ -104,7 +104,7 @@ def test_waiting_can_be_ended(signum: signal.Signals) -> None:
         run.stdout.readline()
         time.sleep(0.5)
         run.send_signal(signum)
-        assert run.wait(10) == 0
+        assert run.wait(60) == 0
 
 
 def test_command_substitution_returns() -> None:
@@ -125,7 +125,7 @@ def test_kill_9_of_cmemrun_ends_it_all_within_a_second(mark: str) -> None:
         time.sleep(2 if in_guest() else 0.3)
         run.kill()
         run.wait()
-        deadline = time.monotonic() + 1
+        deadline = time.monotonic() + WITHIN_SECONDS
         while (groups() - before or processes(mark)) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not groups() - before
@@ -153,7 +153,7 @@ def test_kill_9_at_random_moments(mark: str, tmp_path: Path) -> None:
         run.kill()
         killed += run.wait() == -signal.SIGKILL
         assert run.returncode in (0, -signal.SIGKILL)
-        deadline = time.monotonic() + (5 if in_guest() else 1)
+        deadline = time.monotonic() + WITHIN_SECONDS
         while (left := (groups() - before, processes(mark))) != (set(), {}):
             assert time.monotonic() < deadline, left
             time.sleep(0.01)

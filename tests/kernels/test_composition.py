@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 from cmemrun.kernel.hierarchy import detect
-from tests.conftest import Cmemrun
-from tests.kernels.conftest import LOADS, in_guest, linux
+from tests.conftest import Cmemrun, in_guest
+from tests.kernels.conftest import LOADS, linux
 
 MIB = 2**20
 LOAD = f"{sys.executable} -S -E {LOADS}"
@@ -112,10 +112,10 @@ def test_processes_are_tracked_on_demand(cmemrun: Cmemrun) -> None:
     looks = [sample for sample in run["samples"] if "processes" in sample]
     assert len(looks) >= 2
     assert all(look["processes"][0]["pid"] == run["pid"] for look in looks)
-    # What it had then, and what it has got since.
-    assert all(look["processes"][0]["rss_bytes"] >= look["anon_bytes"] for look in looks)
-    # In a guest a look costs so much that there is none after it has grown.
-    assert in_guest() or looks[-1]["processes"][0]["rss_bytes"] >= 8 * MIB
+    sizes = [look["processes"][0]["rss_bytes"] for look in looks]
+    assert all(MIB <= size <= 32 * MIB for size in sizes)
+    # In a guest a look costs so much that there may be none after it has grown.
+    assert in_guest() or sizes[-1] >= 8 * MIB
     untracked = cmemrun("--refresh", "100ms", "--", *LOAD.split(), "anon", "8", "1")
     assert not [sample for sample in untracked["samples"] if "processes" in sample]
 

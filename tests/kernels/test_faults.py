@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CMEMRUN, groups, hierarchy_of_memory
-from tests.kernels.conftest import in_guest, made_group
+from tests.conftest import CMEMRUN, groups, hierarchy_of_memory, in_guest
+from tests.kernels.conftest import made_group
 
 Load = Callable[..., Any]
 NUMBERS_END = (

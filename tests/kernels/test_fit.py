@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_fit import fit
-from tests.conftest import CMEMRUN, hierarchy_of_memory
-from tests.kernels.conftest import LOADS, in_guest
+from tests.conftest import CMEMRUN, hierarchy_of_memory, in_guest
+from tests.kernels.conftest import LOADS
 
 MIB = 2**20
 LOAD = [sys.executable, "-S", "-E", LOADS]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
-from tests.kernels.conftest import LOADS, in_guest, made_group
+from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory, in_guest
+from tests.kernels.conftest import LOADS, made_group
 from tests.kernels.test_limits import has_swap_accounting
 
 MIB = 2**20

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import CMEMRUN, ORDINARY
-from tests.kernels.conftest import LOADS, in_guest
+from tests.conftest import CMEMRUN, ORDINARY, in_guest
+from tests.kernels.conftest import LOADS
 
 MIB = 2**20
 # A guest takes an order of magnitude longer for each.

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.places.conftest import until
 from tests.places.podman import PODMAN, with_podman
 
 MIB = 2**20
@@ -46,14 +47,6 @@ def told(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def until(what: str, true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 120
-    while not (found := true()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-    return found
 
 
 def attached(*group: str) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.conftest import groups
+from tests.conftest import WITHIN_SECONDS, groups
+from tests.places.conftest import until
 from tests.places.podman import PODMAN
 
 PLACE = os.environ["CMEMRUN_TEST_PLACE"]
@@ -163,11 +165,9 @@ def test_the_remedy_works_when_followed() -> None:
     assert refused.returncode == 125
     assert "sudo loginctl enable-linger $USER" in refused.stderr
     subprocess.run(["sudo", "loginctl", "enable-linger", "nobus"], check=True)
-    deadline = time.monotonic() + 60
     # Its directory is there, and not ours, a moment before the bus is.
-    while not os.path.exists(f"/run/user/{os.getuid()}/bus"):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    bus = f"/run/user/{os.getuid()}/bus"
+    until("there is no bus", lambda: os.path.exists(bus))
     run = measure("--require", "exact", "--", *ALLOCATE)
     assert run["method"]["backend"] == "systemd-scope"
     subprocess.run(["sudo", "loginctl", "disable-linger", "nobus"], check=True)
@@ -180,10 +180,7 @@ def test_a_limit_and_after_kill_9(mark: str) -> None:
     assert (run["limits"]["max_bytes"], run["events"]["oom_kill"]) == (32 * MIB, 1)
     for _ in range(3):
         launcher = subprocess.Popen(["cmemrun", "-q", "sleep", "1000"])
-        deadline = time.monotonic() + 60
-        while not groups():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until("there is no group", groups)
         launcher.kill()
         launcher.wait()
         # That nothing is left of it the watch on every test sees.
@@ -195,27 +192,18 @@ def test_a_limit_and_its_kill_leave_no_failed_unit() -> None:
     assert run["exit"]["signal"] == signal.SIGKILL
     assert run["events"]["oom_kill"] >= 1
     assert run["limits"]["max_bytes"] == 32 * MIB
-    deadline = time.monotonic() + 2
-    while units():
-        assert time.monotonic() < deadline, units()
-        time.sleep(0.1)
+    until("a unit is left", lambda: not units(), within=WITHIN_SECONDS)
 
 
 @with_scope
 def test_after_kill_9_the_scope_is_gone(mark: str) -> None:
     for _ in range(3):
         run = subprocess.Popen(["cmemrun", "-q", "--linger", "wait", "sleep", "1000"])
-        deadline = time.monotonic() + 60
-        while not units():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until("there is no scope", units)
         time.sleep(1)
         run.kill()
         run.wait()
-        deadline = time.monotonic() + 2
-        while units():
-            assert time.monotonic() < deadline, units()
-            time.sleep(0.1)
+        until("a unit is left", lambda: not units(), within=WITHIN_SECONDS)
 
 
 @pytest.mark.places("service", "login")
@@ -319,6 +307,15 @@ def watch(*arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
+def is_held() -> bool:
+    """Whether the load has all that it will have."""
+    return any(
+        one.info["memory_info"].rss > 45 * MIB
+        for one in psutil.process_iter(["cmdline", "memory_info"])
+        if HOLD in (one.info["cmdline"] or ())
+    )
+
+
 def of_the_load(run: dict[str, Any]) -> int:
     assert run["method"]["attached"] is True and run["oom"]["verdict"] == "none"
     assert 40 * MIB <= run["at_peak"]["anon_bytes"] <= 60 * MIB
@@ -352,14 +349,15 @@ def test_attach_to_a_service() -> None:
         ["systemd-run", "--quiet", "--unit=attached", sys.executable, "-c", HOLD], check=True
     )
     try:
-        time.sleep(5)
+        until("the load is not ready", is_held)
         pid = of_the_load(watch("--cgroup", "/system.slice/attached.service"))
         assert of_the_load(watch("--pid", str(pid))) == pid
         watching = subprocess.Popen(["cmemrun", "attach", "--pid", str(pid), "-q"])
-        time.sleep(5)
+        ours = psutil.Process(watching.pid)
+        until("it does not watch", lambda: any("attached" in one.path for one in ours.open_files()))
     finally:
         subprocess.run(["systemctl", "stop", "attached"], check=True)
-    assert watching.wait(timeout=30) == 0
+    assert watching.wait(timeout=60) == 0
 
 
 @pytest.mark.places("root")
@@ -373,7 +371,7 @@ def test_attach_to_a_container(rootfs: Path) -> None:
     )
     identity = started.stdout.split()[-1]
     try:
-        time.sleep(5)
+        until("the load is not ready", is_held)
         found = watch("--container", identity[:12])
         of_the_load(found)
         assert identity in found["method"]["group"]
