@@ -1,6 +1,7 @@
 """Numbers against loads of known size, on a real kernel."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -197,13 +198,15 @@ def test_samples_come_at_the_refresh(load: Load) -> None:
     run = load("none", "1", options=("--refresh", "100ms", "--probe", "off"))
     assert run["method"]["probe_seconds"] is None
     assert run["method"]["refresh_seconds"] == 0.1
-    assert 8 <= run["method"]["sample_count"] <= 30
+    # One at the gate, one at the end, and those whose refresh fell between them.
+    assert 8 <= run["method"]["sample_count"] <= run["wall_seconds"] / 0.1 + 4
     times = [sample["elapsed_seconds"] for sample in run["samples"]]
     assert times == sorted(times)
     assert times[-1] == run["at_exit"]["elapsed_seconds"]
 
 
 def test_times(load: Load) -> None:
+    started = time.monotonic()
     run = load("none", "1")
-    assert 1 <= run["wall_seconds"] < 10
+    assert 1 <= run["wall_seconds"] < time.monotonic() - started
     assert 0 < run["cpu_user_seconds"] + run["cpu_system_seconds"] < run["wall_seconds"]
