@@ -116,7 +116,8 @@ def test_processes_are_tracked_on_demand(cmemrun: Cmemrun) -> None:
     assert len(looks) >= 2
     assert all(look["processes"][0]["pid"] == run["pid"] for look in looks)
     sizes = [look["processes"][0]["rss_bytes"] for look in looks]
-    assert all(MIB <= size <= 32 * MIB for size in sizes)
+    # From the moment that it has just been executed.
+    assert all(0 < size <= 32 * MIB for size in sizes)
     # In a guest a look costs so much that there may be none after it has grown.
     assert in_guest() or sizes[-1] >= 8 * MIB
     untracked = cmemrun("--refresh", "100ms", "--", *LOAD.split(), "anon", "8", "1")
