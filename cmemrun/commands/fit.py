@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmemrun.analysis.search import Criteria, Fit, Outcome, Trial, search
+from cmemrun.commands.arguments import options_from
 from cmemrun.commands.beside import run_beside
 from cmemrun.commands.console import log_everything, say, show, write_all
 from cmemrun.commands.inputs import read_fit
@@ -62,11 +63,7 @@ def fit(command: list[str], options: FitOptions) -> int:
     if not command:
         raise BadInput("there is no program to run", hint="cmemrun fit [OPTIONS] [--] PROGRAM …")
     if options.squeeze:
-        if options.check is not None or options.resume is not None:
-            raise BadInput(
-                "--check and --resume are for a search, and --squeeze is none",
-                hint="leave them out, or --squeeze",
-            )
+        _refuse_search(options)
         from cmemrun.commands.squeezing import squeeze
 
         return squeeze(command, options)
@@ -100,6 +97,16 @@ def fit(command: list[str], options: FitOptions) -> int:
             hint="see that it runs, with standard input empty, or say what success is with --check",
         )
     return 0 if found.cliff_bytes is not None else 1
+
+
+def _refuse_search(options: FitOptions) -> None:
+    usual = options_from(FitOptions.__annotations__, {})
+    for name in ("slowdown", "confirm", "max_runs", "check", "resume"):
+        if getattr(options, name) != usual[name]:
+            raise BadInput(
+                f"--{name.replace('_', '-')} is for a search, and --squeeze is none",
+                hint="leave it out, or --squeeze",
+            )
 
 
 class _Prober:
