@@ -15,7 +15,14 @@ from typing import Protocol
 
 from cmemrun.launcher import Program
 
-__all__ = ["Background", "Foreground", "Waiter", "end_interrupted", "survive_one_interrupt"]
+__all__ = [
+    "Background",
+    "Foreground",
+    "Waiter",
+    "end_interrupted",
+    "end_where_interrupted",
+    "survive_one_interrupt",
+]
 
 _ENDINGS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 _RELAYED = _ENDINGS | {signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH}
@@ -32,6 +39,10 @@ _LONGEST_POLL_MILLISECONDS = 2**31 - 1
 # Python ignores these from its start on, so that writes fail with an error
 # instead; a program expects to find them as they were before.
 _IGNORED_BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+
+
+# A process has one disposition of a signal, and so one such thing to remember.
+_survived: set[int] = set()
 
 
 class Waiter(Protocol):
@@ -100,8 +111,7 @@ class Foreground:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Whoever pressed Ctrl-C while the program ended meant the program, and pressed it twice
-        # who does so while the report is written.
+        # Whoever pressed Ctrl-C while the program ended meant the program.
         while self._take(_WATCHED - {signal.SIGCHLD}, 0):
             pass
         survive_one_interrupt()
@@ -229,14 +239,22 @@ class Background:
 def survive_one_interrupt() -> None:
     """Have one SIGINT that would end us lose nothing that was measured; the next one does end us.
 
-    Some output may take for ever, as a pipe does that nobody reads.
+    Some output may take for ever, as a pipe does that nobody reads. Once all is told,
+    ``end_where_interrupted`` makes up for it.
     """
 
     def survive(signum: int, _: object) -> None:
+        _survived.add(signum)
         signal.signal(signum, signal.SIG_DFL)
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, survive)
+
+
+def end_where_interrupted() -> None:
+    """End as ``end_interrupted`` does where a SIGINT was survived."""
+    if _survived:
+        end_interrupted()
 
 
 def end_interrupted() -> None:

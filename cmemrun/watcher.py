@@ -62,8 +62,8 @@ def watch(
         )
         for observer in observers:
             observer.begin(begun)
-        sampler.start(at_gate=False)
         started = time.monotonic()
+        sampler.start(at_gate=False)
         deadline = math.inf if seconds is None else started + seconds
         while not waiter.interrupted and sampler.failure is None:
             left = deadline - time.monotonic()

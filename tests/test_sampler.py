@@ -199,9 +199,11 @@ def test_who_is_there_before_us_is_seen_at_once(
     process = Process(1, 0, "it", (), 0, None, None, None, None)
     monkeypatch.setattr(census, "largest", lambda *_, **__: (process,))
     monkeypatch.setattr(census, "maps_of", lambda _: [])
-    sampler = Sampler(Scripted({0: 65 * MIB, 0.05: 60 * MIB}), Sampling(refresh_seconds=0.1))
+    source = Scripted({0: 65 * MIB, 0.3: 60 * MIB})
+    sampler = Sampler(source, Sampling(refresh_seconds=0.5))
+    source.started = time.monotonic()
     sampler.start(at_gate=at_gate)
-    time.sleep(0.2)
+    time.sleep(0.8)
     sampler.stop()
     assert sampler.at_peak is not None
     assert sampler.at_peak.processes == (() if at_gate else (process,))

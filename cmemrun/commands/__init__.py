@@ -14,6 +14,7 @@ from cmemrun.commands.console import reserve_standard_streams, say
 from cmemrun.commands.options.run import RunOptions
 from cmemrun.commands.run import run
 from cmemrun.errors import CmemrunError, ProgramNotFound
+from cmemrun.signals import end_where_interrupted
 
 __all__ = ["VERBS", "main"]
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         status = _carry_out(arguments)
         _flush()
+        end_where_interrupted()
     except CmemrunError as error:
         say(error.message, hint=_verb_meant(error, arguments) or error.hint or error.usual_hint)
         return error.exit_status

@@ -1,5 +1,6 @@
 """``cmemrun check``: all commands of a file, against the budgets it has for them."""
 
+import signal
 from collections.abc import Sequence
 
 from cmemrun.commands.budget_file import Named, read_budgets
@@ -7,7 +8,13 @@ from cmemrun.commands.console import log_everything
 from cmemrun.commands.options.check import CheckOptions
 from cmemrun.commands.profiles import profile_of
 from cmemrun.commands.publication import open_publication
-from cmemrun.commands.repeats import Repeated, conclude, measure_repeatedly
+from cmemrun.commands.repeats import (
+    Ended,
+    Repeated,
+    conclude,
+    ended_by_exception,
+    measure_repeatedly,
+)
 from cmemrun.errors import BadInput, CmemrunError
 from cmemrun.model import Measurement
 
@@ -46,15 +53,19 @@ def _chosen(named: Sequence[Named], names: Sequence[str]) -> list[Named]:
 
 
 def _measured(chosen: Sequence[Named], options: CheckOptions) -> Repeated:
-    """All of them, as far as nothing of ours fails."""
+    """All of them, as far as nothing of ours fails and nobody wants an end."""
     done: list[Measurement] = []
-    for one in chosen:
-        run = one.options._replace(quiet=options.quiet)
-        try:
-            part = measure_repeatedly({one.name: one.command}, run, profile_of(run))
-        except CmemrunError as failure:
-            return Repeated(tuple(done), failure)
-        done += part.measurements
-        if part.is_cut_short:
-            return part._replace(measurements=tuple(done))
+    try:
+        with ended_by_exception():
+            for one in chosen:
+                run = one.options._replace(quiet=options.quiet)
+                part = measure_repeatedly({one.name: one.command}, run, profile_of(run))
+                done += part.measurements
+                if part.is_cut_short:
+                    return part._replace(measurements=tuple(done))
+    except CmemrunError as failure:
+        return Repeated(tuple(done), failure)
+    except Ended as ended:
+        is_ours = ended.signum == signal.SIGINT
+        return Repeated(tuple(done), was_interrupted=True, was_interrupted_by_terminal=is_ours)
     return Repeated(tuple(done))

@@ -100,6 +100,7 @@ def fit(command: list[str], options: FitOptions) -> int:
 
 
 def _refuse_search(options: FitOptions) -> None:
+    # That a default was written out cannot be told, and does no harm.
     usual = options_from(FitOptions.__annotations__, {})
     for name in ("slowdown", "confirm", "max_runs", "check", "resume"):
         if getattr(options, name) != usual[name]:

@@ -25,7 +25,15 @@ from cmemrun.units import format_duration, format_size
 if TYPE_CHECKING:
     from cmemrun.commands.profiles import Profile
 
-__all__ = ["Repeated", "conclude", "measure_repeatedly", "repeat", "variants"]
+__all__ = [
+    "Ended",
+    "Repeated",
+    "conclude",
+    "ended_by_exception",
+    "measure_repeatedly",
+    "repeat",
+    "variants",
+]
 
 _MOST_VARIANTS = 1000
 _DROP_CACHES = "/proc/sys/vm/drop_caches"
@@ -90,14 +98,14 @@ def measure_repeatedly(
     session = _Session(options, profile, publication)
     done: list[Measurement] = []
     try:
-        with _ended_by_exception():
+        with ended_by_exception():
             for name, command in commands.items():
                 runs = session.runs_of(name, command)
                 if runs:
                     done.append(_judged(Measurement(name, tuple(runs)), before, options, session))
                 if session.is_over:
                     break
-    except _Ended as ended:
+    except Ended as ended:
         session.was_interrupted = True
         session.was_interrupted_by_terminal = ended.signum == signal.SIGINT
         if session.runs:
@@ -117,7 +125,7 @@ def measure_repeatedly(
     )
 
 
-class _Ended(BaseException):
+class Ended(BaseException):
     """Somebody asks us to end while no program runs."""
 
     def __init__(self, signum: int) -> None:
@@ -125,11 +133,14 @@ class _Ended(BaseException):
 
 
 @contextlib.contextmanager
-def _ended_by_exception() -> Iterator[None]:
-    """Have signals that end us raise ``_Ended``; while a program runs they are blocked."""
+def ended_by_exception() -> Iterator[None]:
+    """Have signals that end us raise ``Ended``; while a program runs they are blocked.
+
+    Afterwards there is only to be told what was measured, and one SIGINT is survived.
+    """
 
     def end(signum: int, _: object) -> None:
-        raise _Ended(signum)
+        raise Ended(signum)
 
     before = {}
     try:

@@ -115,6 +115,23 @@ def test_what_fails_first_does_not_lose_the_others(tmp_path: Path) -> None:
     assert found["command"] == ["true"] and "/no/such" in found["stderr"]
 
 
+@pytest.mark.parametrize(("signal", "status"), [("TERM", 130), ("INT", -2)])
+def test_between_two_commands_it_ends_with_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: str, status: int
+) -> None:
+    git = tmp_path / "git"
+    git.write_text(f"#!/bin/sh\nkill -{signal} $PPID\nsleep 1\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    written(
+        tmp_path,
+        f"[commands.first]\n{TRUE}[commands.second]\n{TRUE}against='HEAD:base.json'\n"
+        f"[commands.third]\n{TRUE}",
+    )
+    found = checked(tmp_path, status=status)
+    assert found["command"] == ["true"] and found["exit"]["status"] == 0
+
+
 def test_the_budgets_of_a_file_for_a_command(tmp_path: Path) -> None:
     command = anon(20)
     path = written(tmp_path, f"[commands.x]\ncommand={json.dumps(command)}\nmax-peak='10MiB'\n")

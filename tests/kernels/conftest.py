@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cmemrun.backends import tree
 from tests.conftest import hierarchy_of_memory, in_guest
 
 LOADS = str(Path(__file__).with_name("loads.py"))
@@ -50,6 +51,7 @@ def made_group(name: str, max_bytes: int | None = None) -> Iterator[str]:
     try:
         yield path
     finally:
+        tree.kill([inner for inner, _, _ in os.walk(path)])
         deadline = time.monotonic() + 5
         while Path(path, "cgroup.procs").read_text() and time.monotonic() < deadline:
             time.sleep(0.05)
