@@ -1,5 +1,6 @@
 """Job control in a real pseudo-terminal: with cmemrun everything is as without it."""
 
+import json
 import os
 import signal
 import sys
@@ -78,6 +79,22 @@ def test_ctrl_c_ends_the_program_and_gives_the_report(shell: pexpect.spawn) -> N
     shell.expect_exact("high-water mark")
     shell.expect_exact(PROMPT)
     assert status(shell) == 130
+
+
+def test_ctrl_c_while_the_report_is_written_ends_a_loop(
+    shell: pexpect.spawn, tmp_path: Path
+) -> None:
+    """Once all is told: here somebody has yet to read it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    shell.sendline(f"for i in 1 2 3; do {CMEMRUN} -q --json {pipe} echo up; done")
+    shell.expect_exact("up\r\n")
+    time.sleep(1)
+    shell.sendintr()
+    time.sleep(0.5)
+    assert json.loads(pipe.read_text())["exit"]["status"] == 0
+    shell.expect_exact(PROMPT)
+    assert send(shell, "echo turn $i").split()[:2] == ["turn", "1"]
 
 
 def test_ctrl_z_and_fg(shell: pexpect.spawn) -> None:
