@@ -28,8 +28,9 @@ _PERSIST_SECONDS = 600.0
 # The launcher's last message; all others are paths, or processes after "=".
 _GO = b"!"
 
-# How long the launcher waits for its keeper, which has nothing left to do.
-_DISMISS_SECONDS = 1.0
+# How long the launcher waits for its keeper, which takes a millisecond to begin and has
+# nothing left to do at the end; it may be stopped, or dead.
+_PATIENCE_SECONDS = 1.0
 
 
 class Keeper:
@@ -45,41 +46,49 @@ class Keeper:
         Raises ``CmemrunError`` where no process can be made.
         """
         reading, self._pipe = os.pipe()
-        launcher = _handle_of_ourselves()
+        launcher, self._begun = _handle_of_ourselves(), _event()
         try:
             self.pid = os.fork()
         except OSError as error:
-            for fd in (reading, self._pipe, *launcher):
+            for fd in (reading, self._pipe, *launcher, *self._begun):
                 os.close(fd)
             raise cannot_fork(error) from error
         if self.pid == 0:
-            _keep(reading, launcher)
+            _keep(reading, launcher, self._begun)
         for fd in (reading, *launcher):
             os.close(fd)
 
     def adopt(self, path: str) -> None:
         """Have this directory ended and removed; to be called before it is made."""
-        # Somebody killed it: then the launcher is alone with the clean-up.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._pipe, os.fsencode(path) + b"\0")
+        self._tell(os.fsencode(path))
 
     def watch(self, processes: set[Identity]) -> None:
         """Have these processes ended, and not those told before."""
         told = " ".join(f"{process.pid}:{process.start_ticks}" for process in processes)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._pipe, b"=" + told.encode() + b"\0")
+        self._tell(b"=" + told.encode())
 
     def dismiss(self) -> None:
         """Let it do what is left to do and go."""
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._pipe, _GO + b"\0")
+        self._tell(_GO)
         os.close(self._pipe)
-        deadline = time.monotonic() + _DISMISS_SECONDS
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         wait = 0.0002
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
                 time.sleep(wait)
                 wait = min(wait * 2, 0.02)
+
+    def _tell(self, message: bytes) -> None:
+        # Until it has begun, what is aimed at us, by name or group, would hit it as well.
+        for event in self._begun:
+            poll = select.poll()
+            poll.register(event, select.POLLIN)
+            poll.poll(_PATIENCE_SECONDS * 1000)
+            os.close(event)
+        self._begun = ()
+        # Somebody killed it: then the launcher is alone with the clean-up.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._pipe, message + b"\0")
 
     def __enter__(self) -> "Keeper":
         return self
@@ -88,7 +97,7 @@ class Keeper:
         self.dismiss()
 
 
-def _keep(pipe: int, launcher: tuple[int, ...]) -> NoReturn:
+def _keep(pipe: int, launcher: tuple[int, ...], begun: tuple[int, ...]) -> NoReturn:
     """The keeper's whole life; nothing of the launcher's is to be touched here."""
     status = 1
     try:
@@ -96,19 +105,21 @@ def _keep(pipe: int, launcher: tuple[int, ...]) -> NoReturn:
         gc.disable()
         os.setsid()
         # First of all: there may be no descriptor left to find the others by.
-        for fd in {0, 1, 2} - {pipe, *launcher}:
+        for fd in {0, 1, 2} - {pipe, *launcher, *begun}:
             with contextlib.suppress(OSError):
                 os.close(fd)
         # So that whoever ends all that is called cmemrun does not end this, too.
         with contextlib.suppress(OSError), open("/proc/self/comm", "w") as comm:
             comm.write("memkeeper")
+        for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(signum, signal.SIG_IGN)
+        for event in begun:
+            os.eventfd_write(event, 1)
         # Nothing of this is worth leaving the group behind.
         with contextlib.suppress(OSError):
             _close_all_but({pipe, *launcher})
         with contextlib.suppress(OSError):
             os.chdir("/")
-        for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
-            signal.signal(signum, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         paths: list[str] = []
         processes: list[Identity] = []
@@ -147,6 +158,13 @@ def _handle_of_ourselves() -> tuple[int, ...]:
     """
     with contextlib.suppress(OSError, AttributeError):
         return (os.pidfd_open(os.getpid()),)
+    return ()
+
+
+def _event() -> tuple[int, ...]:
+    """A descriptor by which one process can tell another of something; none if all are in use."""
+    with contextlib.suppress(OSError):
+        return (os.eventfd(0),)
     return ()
 
 
