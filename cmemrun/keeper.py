@@ -113,9 +113,10 @@ def _keep(pipe: int, launcher: tuple[int, ...], begun: tuple[int, ...]) -> NoRet
             comm.write("memkeeper")
         for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_IGN)
-        for event in begun:
-            os.eventfd_write(event, 1)
         # Nothing of this is worth leaving the group behind.
+        for event in begun:
+            with contextlib.suppress(OSError):
+                os.eventfd_write(event, 1)
         with contextlib.suppress(OSError):
             _close_all_but({pipe, *launcher})
         with contextlib.suppress(OSError):

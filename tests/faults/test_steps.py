@@ -31,6 +31,7 @@ ERRORS = {
     "close": ("EIO", "EINTR", "ENOSPC", "EDQUOT"),
     "connect": ("ECONNREFUSED", "ENOENT", "EACCES"),
     "dup": ("EMFILE",),
+    "eventfd2": ("EMFILE", "ENFILE"),
     "execve": ("EACCES", "ENOENT", "ENOMEM", "ETXTBSY", "ENOEXEC", "E2BIG", "EAGAIN", "ELIBBAD"),
     "faccessat2": ("EACCES", "EIO"),
     "fchmod": ("EPERM", "EROFS", "EIO"),
@@ -75,7 +76,7 @@ NO_ERRORS = {
 }
 # What changes something, or waits for others: before and after it the world is another.
 GATES = (
-    *("clone", "clone3", "execve", "fsync", "linkat", "mkdir", "pipe2", "poll"),
+    *("clone", "clone3", "eventfd2", "execve", "fsync", "linkat", "mkdir", "pipe2", "poll"),
     *("pread64", "read", "renameat", "rmdir", "wait4", "write"),
 )
 FAULTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -86,6 +87,7 @@ FAULTS: dict[str, dict[str, tuple[str, ...]]] = {
     "lack": {
         "clone": ("error=EAGAIN",),
         "clone3": ("error=EAGAIN",),
+        "eventfd2": ("error=EMFILE",),
         "fsync": ("error=ENOSPC",),
         "linkat": ("error=ENOSPC",),
         "mkdir": ("error=EROFS",),
