@@ -81,9 +81,7 @@ class Keeper:
     def _tell(self, message: bytes) -> None:
         # Until it has begun, what is aimed at us, by name or group, would hit it as well.
         for event in self._begun:
-            poll = select.poll()
-            poll.register(event, select.POLLIN)
-            poll.poll(_PATIENCE_SECONDS * 1000)
+            _readable((event,), _PATIENCE_SECONDS)
             os.close(event)
         self._begun = ()
         # Somebody killed it: then the launcher is alone with the clean-up.
@@ -171,11 +169,16 @@ def _event() -> tuple[int, ...]:
 
 def _read(pipe: int, launcher: tuple[int, ...]) -> bytes:
     """What the launcher says next; empty when it says no more."""
-    poll = select.poll()
-    for fd in (pipe, *launcher):
-        poll.register(fd, select.POLLIN)
     # What it has said before its end comes first.
-    return os.read(pipe, 65536) if pipe in dict(poll.poll()) else b""
+    return os.read(pipe, 65536) if pipe in _readable((pipe, *launcher)) else b""
+
+
+def _readable(fds: tuple[int, ...], seconds: float | None = None) -> set[int]:
+    """Wait until something can be read from one of them; from which, none when time is over."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
 
 
 def _close_all_but(keep: set[int]) -> None:
