@@ -1,6 +1,5 @@
 """``cmemrun check``: all commands of a file, against the budgets it has for them."""
 
-import signal
 from collections.abc import Sequence
 
 from cmemrun.commands.budget_file import Named, read_budgets
@@ -66,6 +65,7 @@ def _measured(chosen: Sequence[Named], options: CheckOptions) -> Repeated:
     except CmemrunError as failure:
         return Repeated(tuple(done), failure)
     except Ended as ended:
-        is_ours = ended.signum == signal.SIGINT
-        return Repeated(tuple(done), was_interrupted=True, was_interrupted_by_terminal=is_ours)
+        return Repeated(
+            tuple(done), was_interrupted=True, was_interrupted_by_terminal=ended.by_terminal
+        )
     return Repeated(tuple(done))

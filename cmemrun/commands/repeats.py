@@ -107,7 +107,7 @@ def measure_repeatedly(
                     break
     except Ended as ended:
         session.was_interrupted = True
-        session.was_interrupted_by_terminal = ended.signum == signal.SIGINT
+        session.was_interrupted_by_terminal = ended.by_terminal
         if session.runs:
             done.append(Measurement(session.name, tuple(session.runs)))
     if not done and session.failure is not None:
@@ -129,7 +129,7 @@ class Ended(BaseException):
     """Somebody asks us to end while no program runs."""
 
     def __init__(self, signum: int) -> None:
-        self.signum = signum
+        self.by_terminal = signum == signal.SIGINT
 
 
 @contextlib.contextmanager
