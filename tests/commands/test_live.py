@@ -124,7 +124,8 @@ def live(*arguments: str) -> list[str]:
 
 
 def python(code: str) -> list[str]:
-    return ["--", sys.executable, "-u", "-c", code]
+    # Without site, by which a process of scripts/coverage would be larger.
+    return ["--", sys.executable, "-S", "-u", "-c", code]
 
 
 COUNT = """
@@ -148,7 +149,7 @@ def test_lines_scroll_above_it_and_nothing_is_left(start: Start, tmp_path: Path)
         r"usage +\d\d\.\d MiB  [█▓▒░]+ +\d\d % of limit +64\.0 MiB   peak .*", usage
     )
     assert parts.startswith("█ anon") and re.fullmatch("history [▁▂▃▄▅▆▇█]+", history)
-    assert re.match(rf"\d+ +[23]\d\.\d MiB PSS  {re.escape(sys.executable)} -u -c", process)
+    assert re.match(rf"\d+ +2\d\.\d MiB PSS  {re.escape(sys.executable)} -S -u -c", process)
     assert rest == ["", ""]
     assert b"\x1b[32m\xe2\x96\x88" in terminal.raw  # in colours
     # Lines of the program above, none among ours.
