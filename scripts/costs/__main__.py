@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,20 +19,26 @@ from scripts.costs.slowdown import slowdown
 from scripts.peers.machine import describe
 from scripts.peers.tools import OURS
 
+_ROUNDS = 5
+_SETTLING_SECONDS = 3.0
+
 
 def parts_of_a_sample(effort: Effort) -> Table:
+    """In turn, each part in a process of its own, so that their ratios are fair."""
     with tempfile.TemporaryDirectory(prefix="cmemrun-cost-") as where:
         path = Path(where, "parts.json")
-        some = ["--processes", "1", "--values", "1", "--warmups", "0", "--loops", "1"]
-        usual = ["--processes", "5", "--values", "3"]
-        command = [sys.executable, "-m", "scripts.costs.parts", "--quiet", "-o", str(path)]
-        subprocess.run(
-            [*command, *(some if effort.quick else usual)], check=True, stdout=subprocess.DEVNULL
-        )
+        some = ["--values", "1", "--warmups", "0", "--loops", "1"]
+        often = some if effort.quick else ["--values", "3"]
+        command = [sys.executable, "-m", "scripts.costs.parts", "--quiet", "--processes", "1"]
+        command += [*often, "--inherit-environ", parts.SETTLING, "--append", str(path)]
+        waiting = os.environ | {parts.SETTLING: str(effort.seconds(_SETTLING_SECONDS))}
+        for _ in range(effort.times(_ROUNDS)):
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=waiting)
         suite = pyperf.BenchmarkSuite.load(str(path))
     figures = {one.get_name(): one.median() * 1e6 for one in suite.get_benchmarks()}
     rows = tuple((part, f"{figures[part]:.1f}") for part in parts.PARTS)
-    return Table("The parts of a sample, by pyperf", ("", "µs"), rows, figures)
+    title = f"The parts of a sample, by pyperf, {effort.times(_ROUNDS)} times in turn"
+    return Table(title, ("", "µs"), rows, figures)
 
 
 TABLES = {
