@@ -27,6 +27,9 @@ ORDINARY = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
+needs_strace = pytest.mark.skipif(
+    not shutil.which("strace"), reason="there is no strace (apt install strace)"
+)
 _MARK = "CMEMRUN_TEST_MARK"
 _RUN = re.compile(r"cmemrun-\d+-")
 

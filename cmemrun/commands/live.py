@@ -32,6 +32,10 @@ _CALM_SECONDS = 0.5
 # How long a stopped terminal (Ctrl-S) may hold up the end of a run.
 _PATIENCE_SECONDS = 1.0
 
+# Told between its writing and its waiting for a key, less looks again at the next key
+# only (iread); so it is told twice.
+_CALLS_SECONDS = (0.0, 0.2)
+
 _MOST_WAITING = 1000
 _HISTORY_SPANS = 128
 
@@ -166,6 +170,8 @@ class _Screen:
         """Of the terminal when its margins were set; ``None`` while they are not ours."""
         self.is_left = False
         """The margins have been released, and what we wrote may be there still."""
+        self._calls: list[float] = []
+        """When whoever took the screen is to be told to look at it again."""
 
     def is_up(self, size: os.terminal_size) -> bool:
         """Whether we are there, and the terminal has that size still."""
@@ -196,8 +202,12 @@ class _Screen:
         a change of size. Others put things in their places, within any margins, and
         might take that for a key (curses).
         """
+        now = time.monotonic()
         if self._size is not None and _write(_RELEASE):
             self._size, self.is_left = None, True
+            self._calls = [now + later for later in _CALLS_SECONDS]
+        if self._calls and self._calls[0] <= now:
+            del self._calls[0]
             if termios.tcgetattr(2)[1] & termios.ONLCR:
                 with contextlib.suppress(OSError):
                     os.killpg(os.tcgetpgrp(2), signal.SIGWINCH)
@@ -215,7 +225,7 @@ class _Screen:
             text = _WIPE
         if text and not _write(text, unless=lambda: not _writes_lines()):
             return False
-        self._size, self.is_left = None, False
+        self._size, self.is_left, self._calls = None, False, []
         return True
 
 

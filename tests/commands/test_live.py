@@ -15,7 +15,7 @@ import pyte
 import pytest
 
 from cmemrun.commands.live import Live
-from tests.conftest import CMEMRUN, Cmemrun
+from tests.conftest import CMEMRUN, Cmemrun, needs_strace
 
 pytestmark = pytest.mark.slow
 
@@ -183,11 +183,20 @@ curses.wrapper(show)
 """
 
 
+LINE = "this is line {}"
+
+
+def is_whole(terminal: Terminal, line: str) -> bool:
+    """Whether nothing is there but the program's screen, with such lines."""
+    display = [row.rstrip() for row in terminal.screen.display[:23]]
+    return display == [line.format(number) for number in range(23)]
+
+
 @pytest.fixture
 def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A file of a hundred lines in the working directory."""
     monkeypatch.chdir(tmp_path)
-    Path("text").write_text("".join(f"this is line {number}\n" for number in range(100)))
+    Path("text").write_text("".join(f"{LINE.format(number)}\n" for number in range(100)))
     return "text"
 
 
@@ -218,23 +227,22 @@ def test_full_screen_programs_that_come_later(start: Start, text: str) -> None:
 
     def whole() -> list[str]:
         """The terminals in which nothing is but the program's screen."""
-        found = []
-        for name, terminal in terminals.items():
-            line = "row {} of a program" if name == "curses" else "this is line {}"
-            display = [line.rstrip() for line in terminal.screen.display[:23]]
-            if display == [line.format(row) for row in range(23)]:
-                found.append(name)
-        return found
+        return [
+            name
+            for name, terminal in terminals.items()
+            if is_whole(terminal, "row {} of a program" if name == "curses" else LINE)
+        ]
 
     terminals["less"].until(lambda: len(whole()) == len(terminals))
-    terminals["less"].look(0.2)
+    terminals["less"].look(0.5)
     assert all(b"cmemrun" in terminal.raw for terminal in terminals.values())
     written = [len(terminal.raw) for terminal in terminals.values()]
     terminals["less"].look(0.5)
     assert [len(terminal.raw) for terminal in terminals.values()] == written
     assert whole() == list(terminals)
     for name, terminal in terminals.items():
-        assert terminal.screen.margins is None
+        # All of it scrolls: nobody has said otherwise, or the program has said just that.
+        assert terminal.screen.margins in (None, (0, 23))
         terminal.program.send(":q\r" if name == "vi" else "q")
     for terminal, before in zip(terminals.values(), written, strict=True):
         assert terminal.end() == 0
@@ -243,6 +251,19 @@ def test_full_screen_programs_that_come_later(start: Start, text: str) -> None:
         assert RULE not in "\n".join(terminal.lines()) and "kernel" not in terminal.text()
         assert terminal.lines()[-2:] == ["after", "end"]
         assert terminal.screen.margins is None
+
+
+@needs_strace
+def test_a_pager_that_does_not_wait_for_a_key_yet(start: Start, text: str) -> None:
+    """It keeps a SIGWINCH for later that comes behind its screen, its second write."""
+    options = ("-e", "trace=write", "-e", "inject=write:delay_exit=90000:when=2")
+    command = shlex.join(["strace", "-f", "-o", "trace", *options, "less", text])
+    terminal = start(*live("--", "sh", "-c", f"echo before; sleep 0.9; {command}"))
+    terminal.until(lambda: is_whole(terminal, LINE))
+    assert b"cmemrun" in terminal.raw
+    terminal.program.send("q")
+    assert terminal.end() == 0
+    assert "(DELAYED)" in Path("trace").read_text()
 
 
 ASK = """

@@ -8,7 +8,6 @@ walked by itself. Whatever the fault, the same is asked.
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import groups, processes
+from tests.conftest import groups, needs_strace, processes
 from tests.faults.tracing import Fault, Step, Traced, Tracer
 
 LONG = bool(os.environ.get("CMEMRUN_TEST_LONG"))
@@ -164,7 +163,7 @@ if LONG:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("strace"), reason="there is no strace (apt install strace)")
+@needs_strace
 @pytest.mark.parametrize(("part", "run", "kind"), WALKS, ids=lambda word: word.replace(" ", "-"))
 def test_a_fault_at_every_step(
     part: str,

@@ -4,17 +4,17 @@ That nothing is left is seen to by the watch in ``tests/conftest.py``. Of a keep
 killed with its launcher the groups are left, and that watch ends them.
 """
 
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs_strace
 from tests.faults import tracing
 from tests.faults.tracing import Tracer
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("strace"), reason="there is no strace"),
+    needs_strace,
 ]
 
 
