@@ -5,22 +5,30 @@ import errno
 import os
 from collections.abc import Sequence
 
-from cmemrun import __version__, units
+from cmemrun import __version__
 from cmemrun.analysis.oom import held_at_kill, judge
+from cmemrun.analysis.peak import doubts
 from cmemrun.backends.base import CpuTime, Source
 from cmemrun.errors import KernelTextError
 from cmemrun.kernel.hierarchy import Hierarchy
 from cmemrun.kernel.kmsg import KernelLog
-from cmemrun.model import Environment, Exit, Limits, Method, OomLog, Peaks, Run, Sample
+from cmemrun.model import (
+    Environment,
+    Exit,
+    Limits,
+    Method,
+    OomEvent,
+    OomLog,
+    Peaks,
+    Run,
+    Sample,
+)
 from cmemrun.sampler import Sampler
 
 __all__ = ["begin", "close", "kernel_peak"]
 
 # PROC_PID_INIT_INO (include/linux/proc_ns.h): where the kernel log's PIDs are from.
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC
-
-# How far below the peak the sample at the peak may be without a word of it.
-_CLOSE_SHARE = 0.02
 
 
 def begin(
@@ -81,11 +89,13 @@ def close(
     peak: int | None,
     high_water_bytes: int = 0,
     notes: Sequence[str] = (),
+    main_lives: bool = False,
 ) -> Run:
     """The numbers of a run that is over.
 
     ``peak`` is the kernel's high-water mark, ``None`` where it keeps none;
-    ``high_water_bytes`` what one process alone is known to have held.
+    ``high_water_bytes`` what one process alone is known to have held;
+    ``main_lives``: the main process of a watch is still there.
     """
     at_exit, at_peak = sampler.series.last, sampler.at_peak
     assert at_exit is not None and at_peak is not None  # noqa: S101 (start() took one)
@@ -100,7 +110,16 @@ def close(
     # The kernel's mark is updated without a lock and may miss a few pages
     # (page_counter.c): what we saw charged was charged.
     peak_bytes = max(peak or 0, sampler.highest_usage_bytes, high_water_bytes)
-    oom_log = _read_log(kernel_log, source) if at_exit.events.oom_kill else None
+    events, oom_log, strangers = at_exit.events, None, False
+    if events.oom_kill:
+        strangers = source.has_strangers()
+        oom_log, foreign = _read_log(kernel_log, source, events.oom_kill, strangers=strangers)
+        if foreign:
+            events = events._replace(oom_kill=events.oom_kill - foreign)
+            told.append(
+                f"{foreign} of the OOM kills in the group that we are in struck others than the"
+                f" program's processes, as {oom_log.source} says"
+            )
     if peak is None:
         held = held_at_kill(begun.limits, method, oom_log, begun.environment.page_bytes)
         if held is not None and held > peak_bytes:
@@ -108,18 +127,7 @@ def close(
                 "the peak lay between two looks: it is what the limit's OOM kill says of it"
             )
             peak_bytes = held
-    missing, unexplained = peak_bytes - at_peak.usage_bytes, at_peak.unexplained_bytes
-    close = max(peak_bytes * _CLOSE_SHARE, source.resolution_bytes)
-    if missing > close:
-        told.append(
-            f"no sample was closer to the peak than {units.format_size(missing)}:"
-            " the parts at peak are of that one"
-        )
-    if unexplained > close:
-        told.append(
-            f"{units.format_size(unexplained)} of the usage at peak are in none of its parts:"
-            " the kernel counts them there later, and takes them out earlier"
-        )
+    told.extend(doubts(peak_bytes, at_peak, source.resolution_bytes))
     if sampler.failure is not None:
         told.append(_explain(sampler.failure, at_exit.elapsed_seconds))
     maps = tuple(sampler.census.bpf_maps.values())
@@ -140,7 +148,7 @@ def close(
         at_peak_anon=sampler.series.at_peak_anon,
         at_peak_working_set=sampler.series.at_peak_working_set,
         at_exit=at_exit,
-        events=at_exit.events,
+        events=events,
         pressure=at_exit.pressure,
         paging=at_exit.paging,
         bpf_maps=maps,
@@ -148,7 +156,11 @@ def close(
         oom_log=oom_log,
         samples=sampler.series.samples(),
     )
-    return run._replace(oom=judge(run))
+    oom = judge(run, main_lives=main_lives, strangers=strangers)
+    if events.oom_kill and sampler.before_kill:
+        when, processes = sampler.before_kill
+        oom = oom._replace(processes=processes, processes_elapsed_seconds=when)
+    return run._replace(oom=oom)
 
 
 def kernel_peak(source: Source) -> int | None:
@@ -164,20 +176,57 @@ def _charges_maps() -> bool:
     return charges_maps()
 
 
-def _read_log(kernel_log: KernelLog, source: Source) -> OomLog:
-    """What the kernel log says of kills in this group and those inside it."""
+def _read_log(
+    kernel_log: KernelLog, source: Source, kills: int, *, strangers: bool
+) -> tuple[OomLog, int]:
+    """What the kernel log says of kills in this group and those inside it.
+
+    And how many of the ``kills`` were of others, where they are counted of a group that
+    others are in, too (``strangers``), and the log has them all.
+    """
     from cmemrun.kernel import oomlog
 
-    return OomLog(
-        events=tuple(
-            event
-            for event in oomlog.parse(kernel_log.lines())
-            if event.victim_group is not None and source.has_path(event.victim_group)
-        ),
+    told = oomlog.parse(kernel_log.lines())
+    ours_by_pid = _in_first_pid_namespace()
+    events, unplaced = [], []
+    for event in told:
+        root = None if event.victim_group is None else source.root_in(event.victim_group)
+        tells_by_pid = ours_by_pid and (event.victim_group is None or source.name == "proc")
+        seen = tells_by_pid and any(source.has_seen(victim.pid) for victim in event.victims)
+        if root is not None or seen:
+            events.append(event._replace(whose=_whose(event.limit_group, root)))
+        elif event.victim_group is None:
+            unplaced.append(event)
+    missing = kills - _victims(events)
+    # Each kill has a line of its own, also where all else is left out: a group that counts
+    # as many as there are lines counts those. A tool has older lines, too.
+    is_exact = kernel_log.is_whole and kernel_log.source == "/dev/kmsg"
+    if is_exact and not strangers and missing == _victims(unplaced):
+        events += unplaced
+        unplaced = []
+    log = OomLog(
+        events=tuple(events),
         source=kernel_log.source,
         refusal=kernel_log.refusal,
-        pids_are_ours=_in_first_pid_namespace(),
+        pids_are_ours=ours_by_pid,
+        unplaced=_victims(unplaced) if missing > 0 else 0,
     )
+    if strangers and is_exact and ours_by_pid and _victims(told) >= kills:
+        return log._replace(unplaced=0), max(0, missing)
+    return log, 0
+
+
+def _victims(events: Sequence[OomEvent]) -> int:
+    return sum(len(event.victims) for event in events)
+
+
+def _whose(limit_group: str | None, root: str | None) -> str | None:
+    """Where the group with the limit is, seen from ours, both as the kernel's log has them."""
+    if limit_group is None:
+        return None
+    if limit_group == root:
+        return "own"
+    return "inner" if root is not None and limit_group.startswith(f"{root}/") else "ancestor"
 
 
 def _in_first_pid_namespace() -> bool:

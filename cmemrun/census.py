@@ -46,7 +46,7 @@ class Census:
         self._source = source
         self._track = track
         self._mappings = mappings
-        if mappings:
+        if mappings or track:
             # Else the first look would load it, and have spent its time on that.
             import psutil  # noqa: F401
         factor = _MAPPINGS_FACTOR if mappings else 1
@@ -54,7 +54,8 @@ class Census:
         self._saved_seconds = self._burst_seconds
         self._saved_until = 0.0
         self._usage_bytes = 0
-        self._known: tuple[Process, ...] = ()
+        self.last: tuple[float | None, tuple[Process, ...]] = (None, ())
+        """Who was there when we looked last, and when that was."""
         self._next_maps_seconds = 0.0
         self.bpf_maps: dict[int, BpfMap] = {}
 
@@ -84,7 +85,8 @@ class Census:
         found: tuple[Process, ...] = ()
         if worth:
             found = largest(self._source.members(), _MOST_PROCESSES, mappings=self._mappings)
-            self._known = found or self._known
+            if found:
+                self.last = now, found
             if found and near_peak:
                 self._usage_bytes = sample.usage_bytes
         self._look_at_maps()
@@ -101,7 +103,8 @@ class Census:
 
     def _look_at_maps(self) -> None:
         known = self.bpf_maps
-        for process in self._known:
+        _, known_processes = self.last
+        for process in known_processes:
             for one in maps_of(process.pid):
                 if one.id in known or len(known) < _MOST_MAPS:
                     known[one.id] = max(known.get(one.id, one), one, key=_size)

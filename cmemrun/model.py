@@ -67,6 +67,8 @@ class Events(NamedTuple):
     high: int | None = None
     max: int | None = None
     oom: int | None = None
+    oom_local: int | None = None
+    """Of ``oom``: at this group's own limit, and not at that of one inside it (Linux 5.2)."""
     oom_kill: int | None = None
     oom_group_kill: int | None = None
 
@@ -191,6 +193,12 @@ class Sample(NamedTuple):
         if self.inactive_file_bytes is None:
             return None
         return max(0, self.usage_bytes - self.inactive_file_bytes)
+
+    def with_processes_of(self, other: "Sample") -> "Sample":
+        """The same, with those who were seen for another one."""
+        return self._replace(
+            processes=other.processes, processes_elapsed_seconds=other.processes_elapsed_seconds
+        )
 
     @property
     def unexplained_bytes(self) -> int:
@@ -329,6 +337,8 @@ class OomEvent(NamedTuple):
     """The whole group was killed (``memory.oom.group``)."""
     victims: tuple[OomVictim, ...]
     tasks: tuple[OomTask, ...]
+    whose: str | None = None
+    """Where that group is, seen from the run's: ``own``, ``inner`` or ``ancestor``."""
 
 
 class OomLog(NamedTuple):
@@ -341,6 +351,8 @@ class OomLog(NamedTuple):
     events: tuple[OomEvent, ...]
     pids_are_ours: bool
     """We are in the machine's own PID namespace, whose numbers the log has."""
+    unplaced: int = 0
+    """Kills that it tells of without their group, as most lines of many are left out."""
 
 
 class Oom(NamedTuple):
@@ -359,6 +371,9 @@ class Oom(NamedTuple):
     """The processes that the killer chose from the first time, the largest first."""
     last_samples: tuple[Sample, ...] = ()
     """The last ones taken before the first kill was counted."""
+    processes: tuple[Process, ...] = ()
+    """Who was seen in the group last before that."""
+    processes_elapsed_seconds: float | None = None
 
 
 class Runtime(NamedTuple):
@@ -395,6 +410,8 @@ class Method(NamedTuple):
     ``peak_source`` is ``kernel`` (its high-water mark, read after the end) or
     ``sampled`` (the highest usage we saw, so ``lower_bound`` is set).
     ``resolution_bytes`` is how much too high usage and a kernel's peak may be.
+    ``probe_seconds`` is ``None`` where usage was not looked at between two samples, and
+    ``probe_count`` where nobody recorded how often it was.
     """
 
     backend: str
@@ -405,7 +422,7 @@ class Method(NamedTuple):
     refresh_seconds: float
     probe_seconds: float | None
     sample_count: int
-    probe_count: int
+    probe_count: int | None
     notes: tuple[str, ...] = ()
     attached: bool = False
     """The group was there before: the numbers are of the time it was watched."""

@@ -9,8 +9,8 @@ from cmemrun.backends.base import Source, Taken
 from cmemrun.census import Census, Occasion
 from cmemrun.errors import start_thread
 from cmemrun.log import Log
-from cmemrun.model import Sample
-from cmemrun.series import Series
+from cmemrun.model import Process, Sample
+from cmemrun.series import Series, is_at_peak, is_near, notable
 
 __all__ = ["AUTO_PROBE", "Probe", "Sampler", "Sampling"]
 
@@ -25,15 +25,11 @@ Probe = float | Literal["auto"] | None
 # that sleeps in a virtual machine, so no fixed interval is right for both.
 _PROBE_SHARE = 0.005
 _PROBE_FASTEST_SECONDS = 0.002
-# While nothing changes at all; a spike of 20 ms must not fall between two looks.
+# While nothing changes at all: a spike of 20 ms seldom falls between two looks, of which
+# each is late by what waking up takes (here 1 to 2 % did of those that had no slopes).
 _PROBE_STILL_SECONDS = 0.020
 _LOOKS_PER_COST = 8
 _COST_WEIGHT = 0.5
-
-# A new high is notable, and worth a full read, from this share above the last
-# one on; so a program that grows and grows costs one for every 1.6 %.
-_NOTABLE_SHARE = 1 / 64
-_NOTABLE_BYTES = 65536
 
 # Usage rises before its parts do: a huge page is charged, then cleared, then
 # counted as anon; and Linux 6.1 reads old sums where somebody else is adding
@@ -72,7 +68,10 @@ class Sampler:
         sampling: Sampling,
         listeners: Sequence[Callable[[Sample], None]] = (),
     ) -> None:
-        """``listeners`` are told every full sample, in our thread, and must not keep it waiting."""
+        """``listeners`` are told every full sample, in our thread, and must not keep it waiting.
+
+        One with a composition is the best that is known of the peak until then.
+        """
         self._source = source
         probe = sampling.probe
         self._refresh_seconds = sampling.refresh_seconds
@@ -101,6 +100,8 @@ class Sampler:
         self.probe_count = 0
         self.highest_usage_bytes = 0
         self.at_peak: Sample | None = None
+        self.before_kill: tuple[float | None, tuple[Process, ...]] | None = None
+        """When somebody was seen last, and who, before the first OOM kill was counted."""
         self.failure: Exception | None = None
 
     def start(self, *, at_gate: bool) -> None:
@@ -230,80 +231,62 @@ class Sampler:
         """``occasion`` is what it was taken for just now, ``None`` where nobody is to be seen."""
         usage = sample.usage_bytes
         self.highest_usage_bytes = max(self.highest_usage_bytes, usage)
-        self._notable_bytes = max(self._notable_bytes, usage + _notable(usage))
-        if self._tells_more(sample, occasion):
-            self.at_peak = self._described(sample)
-        told = sample if occasion is None else self._with_processes(sample, occasion)
+        self._notable_bytes = max(self._notable_bytes, usage + notable(usage))
+        if sample.events.oom_kill and self.before_kill is None:
+            self.before_kill = self.census.last
+        described = self._described_at_peak(sample)
+        composition = None
+        if described is not None and self._tells_more(described, occasion):
+            before = self.at_peak
+            self.at_peak = described if before is None else described.with_processes_of(before)
+            composition = described.composition
+        told = sample
+        if occasion is not None:
+            told = self._with_processes(sample, occasion, near_peak=described is not None)
         self.series.add(told if self._keep_processes else sample)
+        if composition is not None:
+            told = told._replace(composition=composition)
         for tell in self._listeners:
             tell(told)
 
+    def _described_at_peak(self, sample: Sample) -> Sample | None:
+        """The sample with what lies inside it, where it is of the peak."""
+        peak = self.at_peak
+        if peak is not None and not is_near(sample, peak):
+            return None
+        described = sample._replace(composition=self._source.composition())
+        if peak is None or is_at_peak(described, peak, self._source.resolution_bytes):
+            return described
+        return None
+
     def _tells_more(self, sample: Sample, occasion: Occasion | None) -> bool:
-        """Whether this is of the peak, and better than what we have of it."""
-        peak, usage = self.at_peak, sample.usage_bytes
-        if peak is None:
+        """Whether a sample of the peak is better than what we have of it."""
+        peak = self.at_peak
+        if peak is None or sample.usage_bytes >= peak.usage_bytes:
             return True
-        if self._is_giving_back(sample):
-            return False
         # A settled one may be lower: the kernel has given back what it charged in advance.
-        is_near = usage >= peak.usage_bytes - _notable(usage)
         is_better = sample.unexplained_bytes <= peak.unexplained_bytes
-        return usage >= peak.usage_bytes or (occasion is Occasion.SETTLED and is_near and is_better)
+        return occasion is Occasion.SETTLED and is_better
 
-    def _is_giving_back(self, sample: Sample) -> bool:
-        """Whether pages were just leaving, so that the parts are of less than usage is.
-
-        They are taken out of anon one by one and out of usage by the 10,000 (mmu_gather,
-        ``MAX_GATHER_BATCH_COUNT``): a program that ends, whose last pages may be charged then.
-        """
-        peak, usage = self.at_peak, sample.usage_bytes
-        if peak is None or peak.kernel_bytes is None:
-            return False  # no group, and usage is made of the parts
-        had, has = _of_programs(peak), _of_programs(sample)
-        if had - has <= _notable(usage) or had > peak.usage_bytes + self._source.resolution_bytes:
-            return False
-        if sample.unexplained_bytes == 0:
-            # Where kernel is what is left over (v2 before Linux 5.18), a much higher usage is
-            # believed, as it may be kernel memory.
-            return usage < peak.usage_bytes + _notable(peak.usage_bytes)
-        risen = usage - peak.usage_bytes
-        return sample.unexplained_bytes - peak.unexplained_bytes > risen
-
-    def _described(self, sample: Sample) -> Sample:
-        """A new sample at the peak with what lies inside it; the processes are those known."""
-        before = self.at_peak
-        sample = sample._replace(composition=self._source.composition())
-        if before is None:
-            return sample
-        return sample._replace(
-            processes=before.processes,
-            processes_elapsed_seconds=before.processes_elapsed_seconds,
-        )
-
-    def _with_processes(self, sample: Sample, occasion: Occasion) -> Sample:
+    def _with_processes(self, sample: Sample, occasion: Occasion, *, near_peak: bool) -> Sample:
         """See who makes up the peak, where it is time for that; the sample, with them."""
         peak = self.at_peak
         # Its parts first, which are read again in a moment: a look takes longer.
         is_early = occasion is Occasion.RISING and self._is_unexplained(sample)
         if peak is None or is_early:
             return sample
-        notable_bytes = _notable(peak.usage_bytes)
-        near_peak = (
-            sample.usage_bytes >= peak.usage_bytes - notable_bytes
-            and not self._is_giving_back(sample)
-        )
         found = self.census.look(
-            sample, occasion, near_peak=near_peak, notable_bytes=_notable(sample.usage_bytes)
+            sample, occasion, near_peak=near_peak, notable_bytes=notable(sample.usage_bytes)
         )
         if not found:
             return sample
-        when = sample.elapsed_seconds
+        told = sample._replace(processes=found, processes_elapsed_seconds=sample.elapsed_seconds)
         if near_peak:
-            self.at_peak = peak._replace(processes=found, processes_elapsed_seconds=when)
-        return sample._replace(processes=found, processes_elapsed_seconds=when)
+            self.at_peak = peak.with_processes_of(told)
+        return told
 
     def _is_unexplained(self, sample: Sample) -> bool:
-        most = max(_notable(sample.usage_bytes), self._source.resolution_bytes)
+        most = max(notable(sample.usage_bytes), self._source.resolution_bytes)
         return sample.unexplained_bytes > most
 
     def _fail(self, error: Exception) -> None:
@@ -311,11 +294,3 @@ class Sampler:
         # before stays true, and the report says where it ends.
         log.debug("sampling ended error=%r", error)
         self.failure = error
-
-
-def _notable(usage_bytes: int) -> int:
-    return max(int(usage_bytes * _NOTABLE_SHARE), _NOTABLE_BYTES)
-
-
-def _of_programs(sample: Sample) -> int:
-    return (sample.anon_bytes or 0) + (sample.file_bytes or 0)

@@ -2,7 +2,12 @@
 
 from cmemrun.model import Peaks, Sample
 
-__all__ = ["Series"]
+__all__ = ["Series", "is_at_peak", "is_near", "notable"]
+
+# A new high is notable, and worth a full read, from this share above the last
+# one on; so a program that grows and grows costs one for every 1.6 %.
+_NOTABLE_SHARE = 1 / 64
+_NOTABLE_BYTES = 65536
 
 
 class Series:
@@ -69,3 +74,53 @@ class Series:
 
 def _when(sample: Sample) -> float:
     return sample.elapsed_seconds
+
+
+def notable(usage_bytes: int) -> int:
+    """How much more or less than a usage is worth a look."""
+    return max(int(usage_bytes * _NOTABLE_SHARE), _NOTABLE_BYTES)
+
+
+def is_near(sample: Sample, peak: Sample) -> bool:
+    """Whether usage is as high as that of the peak, but for what is not worth a look."""
+    return sample.usage_bytes >= peak.usage_bytes - notable(peak.usage_bytes)
+
+
+def is_at_peak(sample: Sample, peak: Sample, resolution_bytes: int) -> bool:
+    """Whether those who are there at a sample are those who make up the peak."""
+    return is_near(sample, peak) and not _is_giving_back(sample, peak, resolution_bytes)
+
+
+def _is_giving_back(sample: Sample, peak: Sample, resolution_bytes: int) -> bool:
+    """Whether pages were just leaving, so that the parts are of less than usage is.
+
+    They are taken out of anon one by one and out of usage by the 10,000 (mmu_gather,
+    ``MAX_GATHER_BATCH_COUNT``): a program that ends, whose last pages may be charged then.
+    What it shared stays until all of it is unmapped: seen where both samples are described.
+    ``peak`` is the best that is known of the peak.
+    """
+    if peak.kernel_bytes is None:
+        return False  # no group, and usage is made of the parts
+    usage, had, has = sample.usage_bytes, _of_programs(peak), _of_programs(sample)
+    if _unmapped(sample, peak) > notable(usage) and usage <= peak.usage_bytes + resolution_bytes:
+        return True
+    if had - has <= notable(usage) or had > peak.usage_bytes + resolution_bytes:
+        return False
+    if sample.unexplained_bytes == 0:
+        # Where kernel is what is left over (v2 before Linux 5.18), a much higher usage is
+        # believed, as it may be kernel memory.
+        return usage < peak.usage_bytes + notable(peak.usage_bytes)
+    risen = usage - peak.usage_bytes
+    return sample.unexplained_bytes - peak.unexplained_bytes > risen
+
+
+def _of_programs(sample: Sample) -> int:
+    return (sample.anon_bytes or 0) + (sample.file_bytes or 0)
+
+
+def _unmapped(sample: Sample, peak: Sample) -> int:
+    """How much less of files was mapped than at the peak; 0 where that is not known."""
+    if sample.composition is None or peak.composition is None:
+        return 0
+    had, has = peak.composition.file_mapped_bytes, sample.composition.file_mapped_bytes
+    return 0 if had is None or has is None else had - has

@@ -45,7 +45,8 @@ def watch(
             raise NoGroup(f"there is no process in {source.where}", hint="start it, then attach")
         if pid is not None and len(members) > 1:
             source.notes.append(f"the numbers are of the whole group: {len(members)} processes")
-        kernel_log = KernelLog()
+        # The group has been there for long, with kills of its own.
+        kernel_log = KernelLog(without_earlier=True)
         stack.callback(kernel_log.close)
         sampler = Sampler(source, sampling, [observer.sample for observer in observers])
         stack.callback(sampler.stop)
@@ -80,4 +81,5 @@ def watch(
             kernel_log,
             cpu=source.cpu_time(),
             peak=account.kernel_peak(source),
+            main_lives=process is not None and is_alive(process),
         )

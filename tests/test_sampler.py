@@ -9,14 +9,15 @@ import pytest
 from cmemrun import census
 from cmemrun.backends.base import Taken
 from cmemrun.census import Occasion
-from cmemrun.model import Process, Sample
+from cmemrun.model import Composition, Process, Sample
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler, Sampling
+from tests.clock import LATE_SECONDS, Clock, simulated
 
 MIB = 2**20
 
 
 class Scripted:
-    """A source whose usage is a function of time."""
+    """A source whose usage is a function of time, of a clock of its own."""
 
     name, where = "scripted", "/nowhere"
     resolution_bytes, slowest_probe_seconds = 0, 0.010
@@ -24,13 +25,13 @@ class Scripted:
     def __init__(self, usage_at: dict[float, int]) -> None:
         self.notes: list[str] = []
         self.usage_at = usage_at
-        self.started = time.monotonic()
+        self.clock = Clock()
         self.looks = 0
         self.gone_after = float("inf")
 
     def usage(self) -> int:
         self.looks += 1
-        now = time.monotonic() - self.started
+        now = self.clock.elapsed()
         if now > self.gone_after:
             raise OSError(errno.ENODEV, "No such device")
         return [value for when, value in self.usage_at.items() if when <= now][-1]
@@ -42,7 +43,7 @@ class Scripted:
         )
         return Taken(elapsed_seconds, usage, lambda: sample)
 
-    def composition(self) -> None:
+    def composition(self) -> Composition | None:
         return None
 
     def members(self) -> set[int]:
@@ -56,16 +57,20 @@ class Scripted:
 
 
 def run(source: Scripted, seconds: float, refresh: float, probe: Probe) -> Sampler:
+    """A sampler that has watched for so long, of the source's time, in this thread."""
     sampler = Sampler(source, Sampling(refresh_seconds=refresh, probe=probe))
-    sampler.start(at_gate=True)
-    time.sleep(seconds)
-    sampler.stop()
-    sampler.final()
+    source.clock.end_at(seconds)
+    with simulated(sampler, source.clock):
+        sampler._sample(0.0, None)
+        sampler._run()
+        sampler.stop()
+        sampler.final()
     return sampler
 
 
-def test_a_spike_between_two_refreshes_is_seen_with_its_parts() -> None:
-    source = Scripted({0: MIB, 0.1: 100 * MIB, 0.12: MIB})
+@pytest.mark.parametrize("start", [0.1 + part / 1000 for part in range(21)])
+def test_a_spike_between_two_refreshes_is_seen_with_its_parts(start: float) -> None:
+    source = Scripted({0: MIB, start: 100 * MIB, start + 0.020: MIB})
     sampler = run(source, 0.3, 10.0, AUTO_PROBE)
     assert sampler.highest_usage_bytes == 100 * MIB
     assert sampler.at_peak is not None
@@ -93,7 +98,7 @@ def test_growing_slowly_costs_few_full_reads() -> None:
 def test_a_high_that_lasts_is_read_again_until_its_parts_add_up(late_by: float) -> None:
     class Lagging(Scripted):
         def take(self, elapsed_seconds: float) -> Taken:
-            known = time.monotonic() - self.started > 0.1 + late_by
+            known = self.clock.elapsed() > 0.1 + late_by
             anon, usage = 64 * MIB if known else 0, self.usage()
             sample = Sample(elapsed_seconds, usage, anon_bytes=anon, file_bytes=0, kernel_bytes=0)
             return Taken(elapsed_seconds, usage, lambda: sample)
@@ -151,6 +156,36 @@ def test_parts_of_a_program_that_ends_are_not_those_of_the_peak(
         assert sampler.highest_usage_bytes == after.usage_bytes
 
 
+@pytest.mark.parametrize(
+    ("usage", "mapped", "is_taken"),
+    [
+        (36, 32, True),
+        # What is shared is unmapped first, and leaves file and usage all at once.
+        (36, 16, False),
+        (35.9, 16, False),
+        (36.2, 16, False),
+        # Less of it is mapped, and there is more of something else.
+        (38, 16, True),
+        (36.2, None, True),
+    ],
+)
+def test_what_was_mapped_is_not_that_of_a_program_that_ends(
+    monkeypatch: pytest.MonkeyPatch, usage: float, mapped: int | None, is_taken: bool
+) -> None:
+    source = Scripted({0: 0})
+    source.resolution_bytes = MIB // 2
+    sampler = Sampler(source, Sampling())
+    for size, inside in ((36, 32), (usage, mapped)):
+        composition = None if inside is None else Composition(file_mapped_bytes=inside * MIB)
+        monkeypatch.setattr(source, "composition", lambda told=composition: told)
+        for occasion in (Occasion.RISING, Occasion.SETTLED, Occasion.REFRESH):
+            sampler._keep(parts(size, 4, 0, file=32), occasion)
+    assert sampler.at_peak is not None
+    assert sampler.at_peak.usage_bytes == int((usage if is_taken else 36) * MIB)
+    at_peak = Composition(file_mapped_bytes=32 * MIB)
+    assert sampler.at_peak.composition == (composition if is_taken else at_peak)
+
+
 def test_a_sample_that_has_settled_is_of_the_peak_although_lower() -> None:
     sampler = Sampler(Scripted({0: 0}), Sampling())
     sampler._keep(parts(66, 40, 1), Occasion.RISING)
@@ -201,10 +236,10 @@ def test_who_is_there_before_us_is_seen_at_once(
     monkeypatch.setattr(census, "maps_of", lambda _: [])
     source = Scripted({0: 65 * MIB, 0.3: 60 * MIB})
     sampler = Sampler(source, Sampling(refresh_seconds=0.5))
-    source.started = time.monotonic()
     sampler.start(at_gate=at_gate)
-    time.sleep(0.8)
+    source.clock.now += 0.4
     sampler.stop()
+    sampler.final()
     assert sampler.at_peak is not None
     assert sampler.at_peak.processes == (() if at_gate else (process,))
 
@@ -218,12 +253,24 @@ def test_the_working_set_is_never_below_zero() -> None:
 def test_refresh_keeps_to_its_grid() -> None:
     sampler = run(Scripted({0: MIB}), 0.52, 0.1, None)
     times = [sample.elapsed_seconds for sample in sampler.series.samples()]
-    assert sampler.series.count in (6, 7)
-    for number, when in enumerate(times[:-1]):
-        assert number * 0.1 <= when < number * 0.1 + 0.08
+    late = [0.0] + [number / 10 + LATE_SECONDS for number in range(1, 6)]
+    assert times[:-1] == pytest.approx(late, abs=LATE_SECONDS / 2)
 
 
-def test_a_group_that_goes_ends_the_thread_and_keeps_what_was_read() -> None:
+def test_no_refresh_is_made_up_for_after_a_suspend() -> None:
+    class Suspended(Scripted):
+        def take(self, elapsed_seconds: float) -> Taken:
+            taken = super().take(elapsed_seconds)
+            if 0.2 <= elapsed_seconds < 0.3:
+                self.clock.now += 0.35
+            return taken
+
+    sampler = run(Suspended({0: MIB}), 0.9, 0.1, None)
+    times = [sample.elapsed_seconds for sample in sampler.series.samples()]
+    assert times[:-1] == pytest.approx([0, 0.1, 0.2, 0.55, 0.6, 0.7, 0.8], abs=0.001)
+
+
+def test_a_group_that_goes_ends_the_watch_and_keeps_what_was_read() -> None:
     source = Scripted({0: MIB})
     source.gone_after = 0.05
     sampler = run(source, 0.2, 0.01, AUTO_PROBE)
@@ -233,31 +280,44 @@ def test_a_group_that_goes_ends_the_thread_and_keeps_what_was_read() -> None:
 
 def test_stop_ends_at_once_even_at_a_long_refresh() -> None:
     started = time.monotonic()
-    run(Scripted({0: MIB}), 0.01, 3600.0, None)
+    sampler = Sampler(Scripted({0: MIB}), Sampling(refresh_seconds=3600.0, probe=None))
+    sampler.start(at_gate=True)
+    assert [thread for thread in threading.enumerate() if "sampler" in thread.name]
+    sampler.stop()
     assert time.monotonic() - started < 1
     assert not [thread for thread in threading.enumerate() if "sampler" in thread.name]
 
 
-@pytest.mark.parametrize("probe", [AUTO_PROBE, 0.005])
-def test_looks_are_bounded(probe: Probe) -> None:
-    source = Scripted({0: MIB})
-    sampler = run(source, 0.5, 10.0, probe)
-    assert 20 <= sampler.probe_count <= 260
-    assert sampler.probe_seconds is not None
-    assert 0.002 <= sampler.probe_seconds <= 0.020
+@pytest.mark.parametrize(("probe", "apart"), [(AUTO_PROBE, 0.020), (0.005, 0.005)])
+def test_looks_are_bounded(probe: Probe, apart: float) -> None:
+    sampler = run(Scripted({0: MIB}), 0.5, 10.0, probe)
+    assert sampler.probe_count == pytest.approx(0.5 / (apart + LATE_SECONDS), abs=2)
+    assert sampler.probe_seconds == apart
+
+
+@pytest.mark.parametrize(("look_seconds", "apart"), [(0.0, 0.002), (25e-6, 0.005), (0.001, 0.010)])
+def test_what_moves_is_looked_at_as_often_as_the_share_allows(
+    monkeypatch: pytest.MonkeyPatch, look_seconds: float, apart: float
+) -> None:
+    source = Scripted({step / 1000: 100 * MIB + step for step in range(500)})
+    monkeypatch.setattr(source.clock, "thread_time", lambda: source.looks * look_seconds)
+    sampler = run(source, 0.5, 10.0, AUTO_PROBE)
+    assert sampler.probe_seconds == pytest.approx(apart, rel=0.05)
 
 
 def test_a_defect_of_ours_loses_nothing_that_was_measured() -> None:
+    """In a thread of its own, as all of it is."""
     source = Scripted({0: MIB})
     sampler = Sampler(source, Sampling(refresh_seconds=0.01, probe=None))
     sampler.start(at_gate=True)
-    time.sleep(0.1)
+    while source.looks < 5 and sampler._thread.is_alive():
+        time.sleep(0.01)
     source.usage_at = {}
-    time.sleep(0.1)
+    sampler._thread.join(10)
     sampler.stop()
     sampler.final()
     assert isinstance(sampler.failure, IndexError)
-    assert sampler.highest_usage_bytes == MIB and sampler.series.count > 3
+    assert sampler.highest_usage_bytes == MIB and sampler.series.count >= 5
 
 
 class Noting(Scripted):
@@ -280,28 +340,31 @@ class Noting(Scripted):
 
 
 def test_at_a_short_refresh_some_samples_are_understood_at_once() -> None:
-    source = Noting({0: MIB, 0.1: 8 * MIB, 0.11: 4 * MIB})
-    sampler = Sampler(source, Sampling(refresh_seconds=0.005, probe=None))
-    sampler.start(at_gate=True)
-    time.sleep(0.15)
-    # But for the high, and with it all before.
+    class High(Noting):
+        def usage(self) -> int:
+            waiting.append(self.taken - len(self.understood))
+            return super().usage()
+
+    waiting: list[int] = []
+    source = High({0: MIB, 0.1: 8 * MIB, 0.11: 4 * MIB})
+    sampler = run(source, 0.55, 0.005, None)
     assert sampler.at_peak is not None and sampler.at_peak.usage_bytes == 8 * MIB
-    assert source.taken - len(source.understood) in range(4, 12)
-    time.sleep(0.4)
-    assert len(source.understood) > 60
-    sampler.stop()
-    assert len(source.understood) == source.taken == sampler.series.count
+    # Those before the high are understood with it, those after it when they are many.
+    high = round(0.1 / 0.005)
+    assert waiting[high : high + 2] == [high, 1]
+    assert max(waiting) == 33
+    assert len(source.understood) == source.taken == sampler.series.count == 111
     assert source.understood == sorted(source.understood)
 
 
 def test_nobody_is_kept_waiting_for_a_sample() -> None:
     source, told = Noting({0: MIB}), []
     sampler = Sampler(source, Sampling(refresh_seconds=0.005, probe=None), [told.append])
-    sampler.start(at_gate=True)
-    time.sleep(0.1)
-    assert source.taken - len(told) < 2
-    sampler.stop()
-    assert len(told) == source.taken
+    source.clock.end_at(0.1)
+    with simulated(sampler, source.clock):
+        sampler._sample(0.0)
+        sampler._run()
+    assert len(told) == source.taken == 20
 
 
 def test_what_was_taken_before_a_group_went_is_kept() -> None:
@@ -309,4 +372,4 @@ def test_what_was_taken_before_a_group_went_is_kept() -> None:
     source.gone_after = 0.1
     sampler = run(source, 0.2, 0.005, None)
     assert isinstance(sampler.failure, OSError)
-    assert sampler.series.count == len(source.understood) >= 15
+    assert sampler.series.count == len(source.understood) == 20

@@ -24,11 +24,13 @@ _LAST_SAMPLES = 5
 _MOST_PAGES_KILLED_FOR = 8
 
 
-def judge(run: Run) -> Oom:
+def judge(run: Run, *, main_lives: bool = False, strangers: bool = False) -> Oom:
     """The verdict on a run, with its evidence.
 
     The counters are not numbers of processes: a kill of the whole group counts
     its first victim twice, and one kill can raise ``oom`` by a thousand.
+    ``main_lives``: the main process was there at the end of a watch.
+    ``strangers``: the counters are of a group that others were in, too.
     """
     kills, log = run.events.oom_kill, run.oom_log
     events = log.events if log else ()
@@ -37,7 +39,7 @@ def judge(run: Run) -> Oom:
         return _not_killed(run)
     tasks = events[0].tasks if events else ()
     return Oom(
-        verdict=_whom(run, events, victims),
+        verdict=_whom(run, events, victims, main_lives, strangers),
         limit=_whose_limit(run, events),
         victims=victims,
         evidence=tuple(_evidence(run, events)),
@@ -55,8 +57,7 @@ def held_at_kill(limits: Limits, method: Method, log: OomLog | None, page_bytes:
     """
     if not isinstance(limits.max_bytes, int) or log is None:
         return None
-    name = _name(method.group)
-    if not any(event.limit_group and _name(event.limit_group) == name for event in log.events):
+    if not any(event.whose == "own" for event in log.events):
         return None
     return max(0, limits.max_bytes - method.resolution_bytes - _MOST_PAGES_KILLED_FOR * page_bytes)
 
@@ -84,19 +85,28 @@ def _not_killed(run: Run) -> Oom:
     )
 
 
-def _whom(run: Run, events: tuple[OomEvent, ...], victims: tuple[OomVictim, ...]) -> str:
+def _whom(
+    run: Run,
+    events: tuple[OomEvent, ...],
+    victims: tuple[OomVictim, ...],
+    main_lives: bool,
+    strangers: bool,
+) -> str:
     if run.events.oom_group_kill or any(event.together for event in events):
         return "group-killed"
-    if run.exit.status is None:
-        # Of a group that was watched, or a record that is torn, nobody saw the end.
-        return "main-killed" if run.pid in {victim.pid for victim in victims} else "child-killed"
-    if run.exit.signal != signal.SIGKILL:
+    if run.oom_log and run.oom_log.pids_are_ours and victims:
+        if run.pid in {victim.pid for victim in victims}:
+            return "main-killed"
+        if not _may_be_more(run, victims):
+            # The log has them all: who is not among them was killed by somebody else.
+            return "child-killed"
+    if strangers and not victims:
+        return "unknown"
+    ended_otherwise = run.exit.status is not None and run.exit.signal != signal.SIGKILL
+    if main_lives or ended_otherwise or run.pid is None:
         return "child-killed"
-    log = run.oom_log
-    if log and log.pids_are_ours and victims and not _may_be_more(run, victims):
-        # The log has them all: who is not among them was killed by somebody else.
-        return "main-killed" if run.pid in {victim.pid for victim in victims} else "child-killed"
-    return "main-killed"
+    # It died of SIGKILL, or nobody saw how, and somebody was killed: it or another.
+    return "main-killed" if run.exit.status is not None and _was_alone(run) else "unknown"
 
 
 def _may_be_more(run: Run, victims: tuple[OomVictim, ...]) -> bool:
@@ -104,48 +114,46 @@ def _may_be_more(run: Run, victims: tuple[OomVictim, ...]) -> bool:
     return (run.events.oom_kill or 0) > len(victims)
 
 
+def _was_alone(run: Run) -> bool:
+    """Whether nobody but the main process was ever seen in the group."""
+    looks = (run.at_peak, *run.samples)
+    seen = {process.pid for look in looks for process in look.processes}
+    return seen == {run.pid} or (not seen and run.peaks.tasks == 1)
+
+
 def _whose_limit(run: Run, events: tuple[OomEvent, ...]) -> str | None:
-    told = {limit for event in events if (limit := _limit_of(event, run)) is not None}
+    """``None`` also where it was that of a group inside, which the evidence names."""
+    told = {"machine" if event.machine else event.whose for event in events} - {None}
     for whose in ("own", "ancestor", "machine"):
         if whose in told:
             return whose
-    # Of a hit limit the group that has it counts; inner ones are counted in on v2.
-    return "own" if _own_limit_hits(run.events) else None
-
-
-def _limit_of(event: OomEvent, run: Run) -> str | None:
-    if event.machine:
-        return "machine"
-    if event.limit_group is None:
-        return None
-    name = _name(run.method.group)
-    return "own" if name in event.limit_group.split("/") else "ancestor"
-
-
-def _name(group: str) -> str:
-    return group.rpartition("/")[2]
+    return "own" if not told and _own_limit_hits(run.events) else None
 
 
 def _own_limit_hits(events: Events) -> int | None:
-    """How often charging failed at our own limit; v1 counts those as ``max`` only."""
-    return events.max if events.oom is None else events.oom
+    """How often charging failed at our own limit.
+
+    v1 counts those as ``max`` only; on v2 before Linux 5.2 the limits inside are counted in.
+    """
+    if events.oom is None:
+        return events.max
+    return events.oom if events.oom_local is None else events.oom_local
 
 
 def _evidence(run: Run, events: tuple[OomEvent, ...]) -> Iterator[str]:
     counts = run.events
     if counts.oom_kill is not None:
-        yield f"the kernel counted oom_kill {counts.oom_kill} in the group"
-    hits = _own_limit_hits(counts)
-    if hits == 0:
-        yield "no limit of the group itself was hit: it was one above it, or the machine's memory"
-    elif hits:
-        name = "failcnt" if counts.oom is None else "oom"
-        yield f"the group's own limit was hit ({name} {hits})"
+        where = "the group that we are in" if run.method.backend == "proc" else "the group"
+        yield f"the kernel counted oom_kill {counts.oom_kill} in {where}"
+    yield from _limit_evidence(counts)
     if run.exit.code is not None:
         yield f"the main process exited with {run.exit.code}"
     log = run.oom_log
-    if log is None or log.source is None:
-        why = f" ({log.refusal})" if log and log.refusal else ""
+    if log is None:
+        yield "nobody read the kernel log at the end: who was killed is not known"
+        return
+    if log.source is None:
+        why = f" ({log.refusal})" if log.refusal else ""
         yield f"the kernel log cannot be read{why}: who was killed is not known"
         return
     for event in events:
@@ -155,10 +163,33 @@ def _evidence(run: Run, events: tuple[OomEvent, ...]) -> Iterator[str]:
                 f" anon {format_size(victim.anon_bytes)}, file {format_size(victim.file_bytes)}"
             )
         if event.limit_group is not None:
-            yield f"{log.source}: at the limit of {event.limit_group}"
+            inside = ", a group inside" if event.whose == "inner" else ""
+            yield f"{log.source}: at the limit of {event.limit_group}{inside}"
         elif event.machine:
             yield f"{log.source}: the machine was out of memory"
         if event.invoked_by is not None:
             yield f"{log.source}: asked for by {event.invoked_by}"
-    if not events:
+    if log.unplaced:
+        yield (
+            f"{log.source}: {log.unplaced} more killed on this machine, and not said in which"
+            " groups (of many kills at once it tells less)"
+        )
+    elif not events:
         yield f"{log.source} does not tell of it"
+
+
+def _limit_evidence(counts: Events) -> Iterator[str]:
+    """Whose limit it was, as far as the counters tell."""
+    hits = _own_limit_hits(counts)
+    if hits:
+        # v1 counts each time that something had to be reclaimed first.
+        told = f"oom {hits}" if counts.oom is not None else f"failcnt {hits}, reclaim included"
+        yield f"the group's own limit was hit ({told})"
+    elif counts.oom:
+        yield f"the limit of a group inside was hit (oom {counts.oom}), and not the group's own"
+    elif hits == 0:
+        inside = " or inside it" if counts.oom is None else ""
+        yield (
+            "no limit of the group itself was hit:"
+            f" it was one above it{inside}, or the machine's memory"
+        )

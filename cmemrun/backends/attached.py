@@ -1,5 +1,6 @@
 """A group that was there before, read from now on. Nothing in it is changed."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import TypeVar
@@ -73,13 +74,23 @@ class Attached:
     def composition(self) -> Composition | None:
         return self._inner.composition()
 
-    def has_path(self, path: str) -> bool:
+    def root_in(self, path: str) -> str | None:
+        if self._path == ".":
+            return ""
         # The log has the path from the hierarchy's root, which may lie above
-        # what our namespace shows.
-        return f"/{self._path}/" in f"{path}/"
+        # what our namespace shows: mostly it does not.
+        own, whole = f"/{self._path}/", f"{path}/"
+        begin = 0 if whole.startswith(own) else whole.find(own)
+        return None if begin < 0 else whole[: begin + len(own) - 1]
 
     def members(self) -> set[int]:
         return self._inner.members()
+
+    def has_seen(self, pid: int) -> bool:
+        return self._inner.has_seen(pid)
+
+    def has_strangers(self) -> bool:
+        return False
 
     def peak(self) -> int | None:
         if self._own_mark is not None:
@@ -123,13 +134,32 @@ def _unreadable(mount: Mount, where: str, error: OSError) -> NoGroup:
 
 
 def _companions(hierarchy: Hierarchy, mount: Mount, where: str) -> Iterator[str]:
-    """Groups of the same path in other trees, where they hold the same processes."""
+    """Groups in other trees that hold the same processes, all of them and no other."""
     members = tree.members([where])
     if mount.version == 1 and members:
         path = os.path.relpath(where, mount.point)
         for other in (hierarchy.v2, hierarchy.v1("pids")):
-            if other is not None and tree.members([f"{other.point}/{path}"]) == members:
-                yield f"{other.point}/{path}"
+            if other is None:
+                continue
+            likely = [f"{other.point}/{path}", *_groups_of(hierarchy, members, other)]
+            found = next((one for one in likely if tree.members([one]) == members), None)
+            if found is not None:
+                yield found
+
+
+def _groups_of(hierarchy: Hierarchy, members: set[int], mount: Mount) -> Iterator[str]:
+    """Where one of the processes sits in a tree, and the groups around that one.
+
+    Not the root, which is the whole machine. Each group has all that those in it have,
+    so the first that has others ends it; and those whom we cannot see are others.
+    """
+    with contextlib.suppress(OSError):
+        group = hierarchy.seen_from(min(members)).own_group(mount)
+        for one in ancestors(group, mount) if group else ():
+            is_root = one == mount.point and mount.root == "/"
+            if is_root or tree.has_others_than(one, members):
+                break
+            yield one
 
 
 def _own_mark(path: str) -> ControlFile | None:

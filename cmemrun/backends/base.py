@@ -91,12 +91,20 @@ class Source(Protocol):
         """What lay inside the parts of the last sample understood, ``None`` where nobody says."""
         ...
 
-    def has_path(self, path: str) -> bool:
-        """Whether a group, as the kernel's log has it, is this one or inside it."""
+    def root_in(self, path: str) -> str | None:
+        """This group as the kernel's log has it, where ``path`` of that log is it or inside it."""
         ...
 
     def members(self) -> set[int]:
         """The processes in the group and in groups made inside it."""
+        ...
+
+    def has_seen(self, pid: int) -> bool:
+        """Whether a process was in it when somebody asked for ``members``, however long ago."""
+        ...
+
+    def has_strangers(self) -> bool:
+        """Whether kills that it counts may have been of others than the program's."""
         ...
 
     def peak(self) -> int | None:

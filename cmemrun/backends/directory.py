@@ -57,9 +57,10 @@ class DirectoryGroup(DirectorySource):
     def upper_bound_bytes(self) -> int | None:
         return None
 
-    def has_path(self, path: str) -> bool:
+    def root_in(self, path: str) -> str | None:
         # No other group has its name.
-        return os.path.basename(self.where) in path.split("/")
+        name, names = os.path.basename(self.where), path.split("/")
+        return "/".join(names[: names.index(name) + 1]) if name in names else None
 
     def holds(self, pid: int) -> bool:
         # Zombies keep their groups in the v2 tree (Linux 4.4), which lists them no more.

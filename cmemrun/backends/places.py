@@ -5,7 +5,7 @@ import re
 
 from cmemrun.backends import tree
 from cmemrun.errors import BadInput, NoGroup
-from cmemrun.kernel.hierarchy import Hierarchy, Mount, parse_memberships
+from cmemrun.kernel.hierarchy import Hierarchy, Mount
 
 __all__ = ["find", "group_of_container", "group_of_process"]
 
@@ -45,11 +45,9 @@ def group_of_process(hierarchy: Hierarchy, pid: int) -> tuple[Mount, str]:
     """The tree and the directory of the group a process is in; ``BadInput``, ``NoGroup``."""
     mount = _memory(hierarchy)
     try:
-        with open(f"/proc/{pid}/cgroup", "rb") as file:
-            memberships = parse_memberships(file.read())
+        where = hierarchy.seen_from(pid).own_group(mount)
     except OSError as error:
         raise BadInput(f"--pid: there is no process {pid}", hint="see ps -e") from error
-    where = hierarchy._replace(memberships=memberships).own_group(mount)
     if where is None:
         raise NoGroup(
             f"--pid: the group of process {pid} lies outside of what can be seen here",

@@ -15,6 +15,7 @@ import threading
 import time
 
 from cmemrun.backends.base import LIMIT_OPTIONS, CpuTime, Heir, Taken
+from cmemrun.backends.reading import Seen
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.errors import BadInput
 from cmemrun.kernel.process import (
@@ -77,19 +78,23 @@ class ProcessTree:
         self._executed = False
         self._program_files_bytes = 0
         self._members: set[Identity] = set()
+        self._seen = Seen()
+        self._began_among_others = True
         # Looked at by the sampler's thread and by whoever waits for the end.
         self._looking = threading.Lock()
         # Of each process its high-water mark of RSS and its most mapped files.
         self._marks: dict[Identity, tuple[int, int]] = {}
         self._highest_of_ended_bytes = 0
-        # Not our own ru_maxrss, which remembers who we were before we executed.
-        own = memory_of(os.getpid())
-        self._own_highest_bytes = own.highest_resident_bytes if own else 0
+        self._own_highest_bytes = 0
         self._surrounding = surrounding
         self._was_reaper = _become_reaper(True) if owns_process else None
 
     def attach(self, pid: int) -> None:
         self._program_pid = pid
+        # Not before we forked it: we may have grown. And not our own ru_maxrss, which
+        # remembers who we were before we executed.
+        own = memory_of(os.getpid())
+        self._own_highest_bytes = own.highest_resident_bytes if own else 0
         program = identify(pid)
         if program is not None:
             self._members = {program}
@@ -99,9 +104,23 @@ class ProcessTree:
             self._others = descendants(ours - self._members, now)
         self._look()
         self.notes.extend(self._surrounding.watch())
+        self._began_among_others = self._is_among_others()
 
-    def has_path(self, path: str) -> bool:
-        return False
+    def root_in(self, path: str) -> str | None:
+        return None
+
+    def has_seen(self, pid: int) -> bool:
+        return pid in self._seen
+
+    def has_strangers(self) -> bool:
+        """The kills are those of the group that we are in, so of whoever is in there.
+
+        Whoever was there at the start or is at the end may have made one who has gone.
+        """
+        return self._began_among_others or self._is_among_others()
+
+    def _is_among_others(self) -> bool:
+        return self._surrounding.has_others_than(self.members() | {os.getpid(), self._heir.pid})
 
     def holds(self, pid: int) -> bool:
         return pid in self.members()
@@ -238,6 +257,7 @@ class ProcessTree:
                         os.waitpid(process.pid, os.WNOHANG)
             if found != self._members:
                 self._members = found
+                self._seen.add(process.pid for process in found)
                 self._heir.watch(found)
 
 

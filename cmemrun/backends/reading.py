@@ -7,7 +7,7 @@ beside v1's memory, v1's ``pids``.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from cmemrun.backends import tree
@@ -24,13 +24,15 @@ from cmemrun.kernel.release import is_older_than
 from cmemrun.log import Log
 from cmemrun.model import Composition, Paging, Pressure
 
-__all__ = ["DirectorySource", "charge_resolution_bytes", "number_in", "pressure_in"]
+__all__ = ["DirectorySource", "Seen", "charge_resolution_bytes", "number_in", "pressure_in"]
 
 log = Log(__name__)
 
 # How far apart usage may be before and after memory.stat is read.
 _SAME_SHARE = 1 / 64
 _ATTEMPTS = 3
+
+_MOST_SEEN = 10_000
 
 
 class TakenStat(NamedTuple):
@@ -39,6 +41,21 @@ class TakenStat(NamedTuple):
     text: bytes | None
     inner: dict[bytes, int] | None
     """``None`` where there are no groups inside."""
+
+
+class Seen:
+    """Numbers of processes that were seen: the last new ones, where new ones come without end."""
+
+    def __init__(self) -> None:
+        self._pids: dict[int, None] = {}
+
+    def add(self, pids: Iterable[int]) -> None:
+        self._pids.update(dict.fromkeys(pids))
+        while len(self._pids) > _MOST_SEEN:
+            del self._pids[next(iter(self._pids))]
+
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._pids
 
 
 class DirectorySource:
@@ -65,13 +82,22 @@ class DirectorySource:
         pressures = [self._offered(f"{one}/memory.pressure") for one in (where, *companions)]
         self._pressure: ControlFile | None = next(filter(None, pressures), None)
         self._last_stat: dict[bytes, int] = {}
+        self._seen = Seen()
 
     @property
     def directories(self) -> list[str]:
         return [self.where, *self._companions]
 
     def members(self) -> set[int]:
-        return tree.members(self.directories)
+        found = tree.members(self.directories)
+        self._seen.add(found)
+        return found
+
+    def has_seen(self, pid: int) -> bool:
+        return pid in self._seen
+
+    def has_strangers(self) -> bool:
+        return False
 
     def cpu_time(self) -> CpuTime | None:
         for directory in self.directories:

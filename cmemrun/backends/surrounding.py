@@ -1,5 +1,6 @@
 """The group that we are in ourselves, a container's for instance, as far as it can be read."""
 
+from cmemrun.backends import tree
 from cmemrun.backends.reading import charge_resolution_bytes
 from cmemrun.kernel.files import ControlFile, parse_limit, read_text
 from cmemrun.kernel.hierarchy import Hierarchy
@@ -67,6 +68,12 @@ class Surrounding:
         """Kills since the start in the group that we are in."""
         now = self._count_kills()
         return None if now is None or self._kills_at_start is None else now - self._kills_at_start
+
+    def has_others_than(self, pids: set[int]) -> bool:
+        """Whether somebody else is in it, or nobody lets us see who is."""
+        if self._group is None or tree.has_others_than(self._group, pids):
+            return True
+        return not tree.members_of(self._group)  # we are in it
 
     def close(self) -> None:
         for file in (self._usage, self._kills):

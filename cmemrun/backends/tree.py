@@ -25,6 +25,7 @@ __all__ = [
     "descendants",
     "end",
     "fresh_name",
+    "has_others_than",
     "kill",
     "members",
     "members_of",
@@ -110,9 +111,18 @@ def members_of(path: str) -> set[int]:
     One outside our PID namespace reads as 0, which to ``kill`` would mean our
     own process group: it is left out.
     """
+    return _listed(path) - {0}
+
+
+def has_others_than(path: str, pids: set[int]) -> bool:
+    """Whether somebody else is in a group or in one below it, outside our PID namespace, too."""
+    return any(_listed(group) - pids for group in (path, *descendants(path)))
+
+
+def _listed(path: str) -> set[int]:
     words = (read_text(f"{path}/cgroup.procs") or b"").split()
     # Who cleans up does not stop at a word that no kernel writes.
-    return {int(word) for word in words if word.isdigit()} - {0}
+    return {int(word) for word in words if word.isdigit()}
 
 
 def kill(paths: Sequence[str]) -> bool:

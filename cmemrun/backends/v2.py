@@ -55,6 +55,8 @@ class V2Source(DirectorySource):
     ) -> None:
         super().__init__(where, "memory.current", companions, notes)
         self._events = self._offered(f"{where}/memory.events")
+        self._local_events = self._offered(f"{where}/memory.events.local")  # Linux 5.2
+        self._last_events: tuple[bytes | None, bytes | None] = (None, None)
         # Without swap, or with cgroup.memory=noswap, there is none of these.
         self._swap = self._offered(f"{where}/memory.swap.current")
         self._tasks = self._offered(f"{where}/pids.current")
@@ -68,7 +70,7 @@ class V2Source(DirectorySource):
         taken, usage = self._take_stat_and_usage(_KEYS)
         swap = self._swap.read() if self._swap else None
         tasks = self._tasks.read() if self._tasks else None
-        events = self._events.read() if self._events else None
+        events, local = self._take_events()
         pressure = self._take_pressure()
 
         def understand() -> Sample:
@@ -91,12 +93,21 @@ class V2Source(DirectorySource):
                 inactive_file_bytes=stat.get(b"inactive_file"),
                 swap_bytes=number_in(swap),
                 tasks=number_in(tasks),
-                events=_events_in(events),
+                events=_events_in(events, local),
                 pressure=pressure_in(pressure),
                 paging=self._paging(),
             )
 
         return Taken(elapsed_seconds, usage, understand)
+
+    def _take_events(self) -> tuple[bytes | None, bytes | None]:
+        """With those inside, and of this very group: it has no news where the others have none."""
+        events, local = self._last_events
+        now = self._events.read() if self._events else None
+        if now != events:
+            local = self._local_events.read() if self._local_events else None
+            self._last_events = now, local
+        return now, local
 
     def peak(self) -> int | None:
         return self._peak.scalar() if self._peak else None
@@ -111,13 +122,14 @@ class V2Source(DirectorySource):
         return Limits(oom_group=together.strip() == b"1" if together else None, **told)  # type: ignore[arg-type]
 
 
-def _events_in(text: bytes | None) -> Events:
+def _events_in(text: bytes | None, local: bytes | None) -> Events:
     counts = {} if text is None else parse_keyed(text)
     return Events(
         low=counts.get(b"low"),
         high=counts.get(b"high"),
         max=counts.get(b"max"),
         oom=counts.get(b"oom"),
+        oom_local=None if local is None else parse_keyed(local).get(b"oom"),
         oom_kill=counts.get(b"oom_kill"),
         oom_group_kill=counts.get(b"oom_group_kill"),  # Linux 5.17
     )

@@ -19,8 +19,6 @@ __all__ = [
     "write_all",
 ]
 
-# Of a log, or a file.
-_WIDTH = 110
 _LONGEST = 2000
 
 
@@ -68,9 +66,12 @@ def colour(fd: int = 2) -> bool:
     return os.isatty(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def width(fd: int = 2) -> int:
-    """How wide what is written to a standard stream may be, where that cannot be scrolled."""
-    return os.get_terminal_size(fd).columns if os.isatty(fd) else _WIDTH
+def width(fd: int = 2) -> int | None:
+    """How wide the terminal of a standard stream is; ``None`` where there is none, or it is 0.
+
+    A terminal that nobody looks at, a CI job's for instance, may have no size.
+    """
+    return (os.get_terminal_size(fd).columns or None) if os.isatty(fd) else None
 
 
 def log_everything() -> None:

@@ -107,7 +107,7 @@ class Publication:
                 say(error.message, hint=error.hint)
                 status = status or error.exit_status
         if not self._report and not self._wanted.quiet:
-            show(_report(measurements, colour=colour()))
+            show(_report(measurements, colour=colour(), width=width()))
         return status
 
     def _writes(
@@ -120,7 +120,7 @@ class Publication:
             run, recorder = measurements[0].runs[0], self._recorder
             yield str, lambda _: recorder.end(run)
         if self._report:
-            yield partial(_report, measurements, colour=False), self._report.write
+            yield partial(_report, measurements, colour=False, width=None), self._report.write
         for name, output in self._exports:
             yield partial(_as_format, measurements, name), output.write
 
@@ -143,16 +143,16 @@ def _as_format(measurements: Sequence[Measurement], name: str) -> str:
     return render(measurements, name)
 
 
-def _report(measurements: Sequence[Measurement], *, colour: bool) -> str:
+def _report(measurements: Sequence[Measurement], *, colour: bool, width: int | None) -> str:
     """The report in words: of one run all there is, of several what they have in common."""
     runs = [run for one in measurements for run in one.runs]
     if len(runs) == 1:
         from cmemrun.report import terminal
 
-        return terminal.render(runs[0], colour=colour)
+        return terminal.render(runs[0], colour=colour, width=width)
     from cmemrun.report import summary
 
-    return summary.render(measurements, colour=colour, width=width())
+    return summary.render(measurements, colour=colour, width=width)
 
 
 def _live() -> "Live | None":

@@ -39,6 +39,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._write, name="cmemrun-recorder", daemon=True)
         self._failure: OSError | None = None
         self._lost = 0
+        self._before: Sample | None = None
         self._closed = False
 
     def begin(self, run: Run) -> None:
@@ -55,7 +56,12 @@ class Recorder:
         if self._failure is not None or self._waiting.qsize() > _MOST_WAITING:
             self._lost += 1
         else:
-            self._waiting.put(lambda: record.sample_line(sample))
+            self._waiting.put(lambda: self._line(sample))
+
+    def _line(self, sample: Sample) -> str:
+        """In the writing thread, which knows what the line before has."""
+        before, self._before = self._before, sample
+        return record.sample_line(sample, before)
 
     def end(self, run: Run) -> None:
         """Write the last line; ``OutputError`` where not everything could be written."""

@@ -88,5 +88,5 @@ def _text(measurements: Sequence[Measurement], name: str) -> str:
     if name != "text":
         return render(measurements, name)
     if len(measurements) == 1 and len(measurements[0].runs) == 1:
-        return terminal.render(measurements[0].runs[0], colour=colour(1))
+        return terminal.render(measurements[0].runs[0], colour=colour(1), width=width(1))
     return summary.render(measurements, colour=colour(1), width=width(1))

@@ -85,6 +85,11 @@ class Hierarchy(NamedTuple):
             return None
         return os.path.normpath(f"{mount.point}/{inside}")
 
+    def seen_from(self, pid: int) -> "Hierarchy":
+        """The same mounts, with the groups of another process; ``OSError`` where there is none."""
+        with open(f"/proc/{pid}/cgroup", "rb") as file:
+            return self._replace(memberships=parse_memberships(file.read()))
+
     def mount_of(self, path: str) -> Mount | None:
         """The innermost of our mounts that ``path`` lies in."""
         holders = [mount for mount in self.mounts if _below(path, mount.point) is not None]

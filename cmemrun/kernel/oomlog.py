@@ -14,25 +14,36 @@ from cmemrun.model import OomEvent, OomTask, OomVictim
 
 __all__ = ["parse"]
 
-_INVOKED = re.compile(r"(?P<name>.{1,64}) invoked oom-killer: ")
+# A name may hold anything, line ends included.
+_INVOKED = re.compile(r"(?P<name>.{1,64}) invoked oom-killer: ", re.DOTALL)
 _SUMMARY = re.compile(
     r"oom-kill:constraint=(?P<constraint>\w+),.*?(?:,oom_memcg=(?P<limit>/.*))?(?:,global_oom)?"
-    r",task_memcg=(?P<victim>/.*),task=.*,pid=\d+,uid=\d+"
+    r",task_memcg=(?P<victim>/.*),task=.*,pid=\d+,uid=\d+",
+    re.DOTALL,
 )
 # Before Linux 5.0.
-_TASK_IN = re.compile(r"Task in (?P<victim>/.*) killed as a result of limit of (?P<limit>/.*)")
-_TOGETHER = re.compile(r"Tasks in /.* are going to be killed due to memory\.oom\.group set")
-# A name may hold anything, so it is what lies before the sizes. Until 5.1 the
-# prefix was on a line of its own ("Kill process … or sacrifice child").
+_TASK_IN = re.compile(
+    r"Task in (?P<victim>/.*) killed as a result of limit of (?P<limit>/.*)", re.DOTALL
+)
+_TOGETHER = re.compile(
+    r"Tasks in /.* are going to be killed due to memory\.oom\.group set", re.DOTALL
+)
+# Until 5.1, where the other lines may be missing: whose memory it was that ran out.
+_CHOSEN = re.compile(
+    r"(?:Memory cgroup o|(?P<machine>O))ut of memory: Kill process \d+ \(.*\) score -?\d+ or",
+    re.DOTALL,
+)
+# The name is what lies before the sizes.
 _KILLED = re.compile(
     r"(?P<prefix>(?:Memory cgroup out of memory|Out of memory)[^:]*: )?"
     r"Killed process (?P<pid>\d{1,10}) \((?P<name>.*)\),? (?:UID \d+, )?"
     r"total-vm:(?P<vm>\d{1,15})kB, anon-rss:(?P<anon>\d{1,15})kB, file-rss:(?P<file>\d{1,15})kB"
     r"(?:, shmem-rss:(?P<shmem>\d{1,15})kB)?"
-    r"(?:.*oom_score_adj:(?P<adj>-?\d{1,4}))?"
+    r"(?:.*oom_score_adj:(?P<adj>-?\d{1,4}))?",
+    re.DOTALL,
 )
 _HEADER = re.compile(r"\[ *pid *\] +uid +tgid ")
-_ROW = re.compile(r"\[ *(?P<pid>\d{1,10})\] (?P<fields> *\d.*)")
+_ROW = re.compile(r"\[ *(?P<pid>\d{1,10})\] (?P<fields> *\d.*)", re.DOTALL)
 
 
 class _Event:
@@ -66,6 +77,10 @@ def parse(lines: Iterable[str]) -> list[OomEvent]:
     for line in lines:
         if invoked := _INVOKED.match(line):
             found.append(_Event(invoked["name"]))
+        elif chosen := _CHOSEN.match(line):
+            if not found or found[-1].victims:
+                found.append(_Event())
+            found[-1].machine = chosen["machine"] is not None
         elif killed := _KILLED.match(line):
             _add_victim(found, killed)
         elif not found:

@@ -1,14 +1,17 @@
 """What a picture of runs over time shows: plain values and words, before anything is drawn."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
+from cmemrun.analysis.metrics import METRICS
 from cmemrun.errors import BadInput
 from cmemrun.model import Process, Run, Sample
+from cmemrun.report import words
 from cmemrun.report.text import command_line, printable
-from cmemrun.units import format_size
+from cmemrun.units import format_duration, format_size
 
 __all__ = [
     "MOST_NAMED",
@@ -53,6 +56,8 @@ class Line(NamedTuple):
     highest: tuple[float, int] | None = None
     peak_bytes: int = 0
     """Where it has a mark: above its highest point, where that was not seen as high."""
+    kills: Sequence[tuple[float, int]] = ()
+    """When processes of it were OOM-killed, and how high it was then."""
 
 
 class Level(NamedTuple):
@@ -154,20 +159,21 @@ def of_runs(runs: Sequence[Run]) -> Chart:
             Line(
                 thinned(points, span),
                 f"{number + 1}  {_command(run)}",
-                f", {_peak(run)}",
+                f", {_peak(run)}{_waited(run)}",
                 number,
                 highest=_top(samples) or (run.at_peak.elapsed_seconds, run.peak_bytes),
                 peak_bytes=run.peak_bytes,
+                kills=[(at, _usage(run, samples, at)) for at in _kills(run, samples)],
             )
         )
     first, *others = runs
     levels = [one for one in _allowed(first) if all(one in _allowed(run) for run in others)]
-    words = [one for one in _origin(first) if all(one in _origin(run) for run in others)]
+    origin = [one for one in _origin(first) if all(one in _origin(run) for run in others)]
     same = all(run.command == first.command for run in others)
     more = len(runs) - MOST_NAMED
     return Chart(
         title=_command(first) if same else f"Memory usage of {len(runs)} runs",
-        subtitle=" · ".join([f"{len(runs)} runs", *words] if same else words),
+        subtitle=" · ".join([f"{len(runs)} runs", *origin] if same else origin),
         span_seconds=span,
         lines=lines,
         levels=levels,
@@ -187,7 +193,7 @@ def _frame(run: Run, samples: Sequence[Sample]) -> Chart:
         highest=_top(samples),
         kills=_kills(run, samples),
         stalls=_stalls(samples, span),
-        stalled_seconds=run.pressure.some_seconds if run.pressure else 0.0,
+        stalled_seconds=_stalled_seconds(run),
     )
 
 
@@ -233,6 +239,8 @@ def _stack(samples: Sequence[Sample], span_seconds: float) -> dict[str, list[Poi
 
 def _kills(run: Run, samples: Sequence[Sample]) -> list[float]:
     """When the kernel had counted an OOM kill more, none nearer to another than can be seen."""
+    if run.events.oom_kill == 0:  # what was counted around us was of others
+        return []
     looks = [*samples, run.at_exit]
     counts = [(look.elapsed_seconds, look.events.oom_kill) for look in looks]
     if run.events.oom_kill is not None:
@@ -249,6 +257,12 @@ def _kills(run: Run, samples: Sequence[Sample]) -> list[float]:
                 kills.append(seconds)
         before = count
     return kills
+
+
+def _usage(run: Run, samples: Sequence[Sample], seconds: float) -> int:
+    """What was used then, as far as somebody had looked."""
+    seen = bisect_right(samples, seconds, key=lambda sample: sample.elapsed_seconds)
+    return samples[seen - 1].usage_bytes if seen else run.peak_bytes
 
 
 def _stalls(samples: Sequence[Sample], span_seconds: float) -> list[float]:
@@ -274,14 +288,26 @@ def _allowed(run: Run) -> list[Level]:
     if isinstance(run.limits.max_bytes, int):
         levels.append(Level(run.limits.max_bytes, f"limit {format_size(run.limits.max_bytes)}"))
     for budget in run.budgets:
-        if budget.metric == "peak":
+        metric = METRICS.get(budget.metric)
+        # What is no part of what is drawn has no height in it.
+        if metric is not None and metric.part_of_usage:
+            name = "" if metric.name == "peak" else f" {metric.name.replace('_', ' ')}"
             allowed = round(budget.allowed)
-            levels.append(Level(allowed, f"budget {format_size(allowed)}", dashed=True))
+            levels.append(Level(allowed, f"budget{name} {format_size(allowed)}", dashed=True))
     return levels
 
 
 def _peak(run: Run) -> str:
     return f"peak {'≥ ' if run.method.lower_bound else ''}{format_size(run.peak_bytes)}"
+
+
+def _stalled_seconds(run: Run) -> float:
+    return run.pressure.some_seconds if run.pressure else 0.0
+
+
+def _waited(run: Run) -> str:
+    seconds = _stalled_seconds(run)
+    return f", stalled {format_duration(seconds)}" if seconds > 0 else ""
 
 
 def _command(run: Run) -> str:
@@ -295,10 +321,10 @@ def _origin(run: Run) -> list[str]:
 
 def _method(run: Run) -> list[str]:
     kept, taken = len(run.samples), run.method.sample_count
-    words = [f"{kept} of {taken} samples" if kept < taken else f"{kept} samples"]
+    told = [f"{kept} of {taken} samples" if kept < taken else words.counted(kept, "sample")]
     if run.method.lower_bound:
-        words.append("a LOWER BOUND")
-    return words
+        told.append("a LOWER BOUND")
+    return told
 
 
 def thinned(points: Sequence[Point], span_seconds: float) -> list[Point]:

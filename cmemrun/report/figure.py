@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cmemrun.errors import BadInput
 from cmemrun.model import Run
@@ -37,8 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "THEMES", "draw", "render"]
 
+# Of a level that lies above the plot.
+_ABOVE = " ↑"
 # A limit this many times as high as what was used would leave that flat.
 _HIGHEST_LEVEL = 2.0
+
+# A moment of one of several runs, above the mark of its peak, where it often lies.
+_KILL: dict[str, Any] = {"marker": "X", "markersize": 9, "markeredgewidth": 1, "zorder": 7}
 
 # Inches.
 _PLOT_HEIGHT, _STRIP_HEIGHT, _STRIP_GAP = 3.7, 0.3, 0.2
@@ -79,7 +84,10 @@ class _Drawing(Sheet):
         self.chart = chart
         self.unit_seconds, self.unit = unit_of(chart.span_seconds)
         self.in_rows = not chart.parts and len(chart.lines) > 1
-        rows = min(len(chart.lines), MOST_NAMED) + bool(chart.more) if self.in_rows else 1
+        self.kills = any(line.kills for line in chart.lines)
+        rows = 1
+        if self.in_rows:
+            rows = min(len(chart.lines), MOST_NAMED) + bool(chart.more) + self.kills
         strip = _STRIP_HEIGHT + _STRIP_GAP if chart.stalls else 0.0
         # From the top: title, subtitle, legend, a row for marks, the plot, its ticks.
         above = 0.74 + rows * ROW + (0.34 if chart.kills else 0.14)
@@ -106,7 +114,8 @@ class _Drawing(Sheet):
     def _axes(self, bottom: float, height: float) -> "Axes":
         from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-        axes = self.add_axes(bottom, height, has_names=bool(self.chart.levels))
+        names = [f"{level.label}{_ABOVE}" for level in self.chart.levels]
+        axes = self.add_axes(bottom, height, right=self.room_for(names))
         axes.set_xlim(0, self._time(self.chart.span_seconds))
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
@@ -164,6 +173,8 @@ class _Drawing(Sheet):
             self.entries.append((drawn, line.label, line.end))
             if line.highest:
                 self._peak(line, line.highest, colour)
+            for seconds, size in line.kills:
+                self._dot(seconds, size, colour, **_KILL)
         if self.chart.highest:
             self._highest(*self.chart.highest)
 
@@ -191,21 +202,23 @@ class _Drawing(Sheet):
                 self.theme.text,
                 ha="right" if left else "left",
                 va="top",
-                bbox={"facecolor": self.theme.background, "alpha": 0.75, "linewidth": 0, "pad": 1},
+                bbox=self._veil(),
             )
 
-    def _dot(self, seconds: float, size: int, colour: str) -> None:
+    def _dot(self, seconds: float, size: int, colour: str, **more: Any) -> None:
+        how: dict[str, Any] = {"marker": "o", "markersize": 6, "markeredgewidth": 1.2, "zorder": 6}
         self.axes.plot(
             [self._time(seconds)],
             [size],
-            marker="o",
-            markersize=6,
             color=colour,
             markeredgecolor=self.theme.background,
-            markeredgewidth=1.2,
             clip_on=False,
-            zorder=6,
+            **how | more,
         )
+
+    def _veil(self) -> dict[str, Any]:
+        """What is put between words and the lines that they lie on."""
+        return {"facecolor": self.theme.background, "alpha": 0.75, "linewidth": 0, "pad": 1}
 
     def _levels(self) -> None:
         """What goes straight across, named at its right end, the names apart from each other."""
@@ -222,7 +235,7 @@ class _Drawing(Sheet):
                     zorder=5 if level.alarm else 3,
                 )
             else:
-                label += " ↑"
+                label += _ABOVE
             places.append((min(level.bytes, self.top) / self.top, label, colour))
         self.write_at_the_right(self.axes, places)
 
@@ -254,13 +267,16 @@ class _Drawing(Sheet):
             return
         end = self._time(self.chart.span_seconds)
         self.axes.axvspan(self._time(begin), end, color=self.theme.grid, linewidth=0, alpha=0.5)
+        # Up to the end, and not in the middle: what is short has no room for both halves.
         self.axes.text(
-            (self._time(begin) + end) / 2,
+            end * 0.995,
             self.top * 0.02,
             "processes not looked at",
-            ha="center",
+            ha="right",
             color=self.theme.dim,
             fontsize=SMALL,
+            bbox=self._veil(),
+            zorder=5,
         )
 
     def _stalls(self, axes: "Axes") -> None:
@@ -289,6 +305,13 @@ class _Drawing(Sheet):
             del self.entries[MOST_NAMED:]
         if self.chart.more:
             self.entries.append((Line2D([], [], linestyle="none"), self.chart.more, ""))
+        if self.kills:
+            colours: dict[str, Any] = {
+                "color": self.theme.text,
+                "markeredgecolor": self.theme.background,
+            }
+            sign = Line2D([], [], linestyle="none", **colours, **_KILL)
+            self.entries.append((sign, "OOM kill", ""))
         self.add_legend(in_rows=self.in_rows)
 
     def _empty(self) -> None:

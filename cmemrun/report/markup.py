@@ -39,7 +39,7 @@ dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .
   margin: 1rem 0; }
 dt { color: var(--dim); }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
-dd p { margin: 0; }
+dd p, td p { margin: 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1.1rem .3rem 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -1,9 +1,9 @@
 """Runs as one page for a browser."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from cmemrun.model import Process, Run
-from cmemrun.report import figure, words
+from cmemrun.model import Process, Run, Sample
+from cmemrun.report import figure, rows, words
 from cmemrun.report.markup import framed, listed, marked, picture, shown, table
 from cmemrun.report.text import command_line, printable
 from cmemrun.units import format_duration
@@ -79,15 +79,21 @@ def _peak(run: Run) -> str:
 
 
 def _summary(run: Run) -> str:
-    rows = [("exit", _exit(run))]
-    rows += [
+    found = [("exit", _exit(run))]
+    found += [
         ("budget", marked(shown(words.budget(budget)), budget.passed)) for budget in run.budgets
     ]
-    rows.append(("OOM", _kills(run) + "".join(f"<p>{shown(one)}</p>" for one in run.oom.evidence)))
-    rows.append(("stalled", words.stalled(run)))
+    found.append(("OOM", _kills(run) + _paragraphs(run.oom.evidence)))
+    found.append(("stalled", words.stalled(run)))
     told = {"paging": words.paging(run), "limit": words.limits(run), "eBPF maps": words.maps(run)}
-    rows += [(label, shown(text)) for label, text in told.items() if text]
-    return listed(rows)
+    found += [(label, shown(text)) for label, text in told.items() if text]
+    if runtime := _paragraphs(rows.runtime(run)):
+        found.append(("runtime", runtime))
+    return listed(found)
+
+
+def _paragraphs(told: Iterable[str]) -> str:
+    return "".join(f"<p>{shown(one)}</p>" for one in told)
 
 
 def _exit(run: Run) -> str:
@@ -109,51 +115,95 @@ def _limit(run: Run) -> str:
 
 def _tables(run: Run, heading: str) -> list[str]:
     """What there is to look up, each with a heading of that level."""
-    return [_sizes(run, heading), _processes(run, heading), _method(run, heading)]
+    peak, oom = run.at_peak, run.oom
+    return [
+        _sizes(run, heading),
+        _processes(
+            heading, "Processes at the peak", peak.processes, peak.processes_elapsed_seconds
+        ),
+        _before_kill(run, heading),
+        _processes(
+            heading, "Who was seen last before it", oom.processes, oom.processes_elapsed_seconds
+        ),
+        _chosen_from(run, heading),
+        _method(run, heading),
+    ]
 
 
 def _sizes(run: Run, heading: str) -> str:
-    """What the usage was made of, when it was highest, at the end, and each at its own highest."""
-    highest = {"usage_bytes": run.peak_bytes, **run.peaks._asdict()}
-    rows = [
-        (
-            label,
-            *(words.size(getattr(sample, name)) for sample in (run.at_peak, run.at_exit)),
-            words.size(highest[name]),
-        )
-        for label, name in words.SIZES
-    ]
-    return f"<{heading}>Memory</{heading}>\n" + table(("", "at peak", "at exit", "highest"), rows)
-
-
-def _processes(run: Run, heading: str) -> str:
-    peak = run.at_peak
-    if not peak.processes:
-        return ""
-    when = peak.processes_elapsed_seconds
-    told = "" if when is None else f" <span class='dim'>at {format_duration(when)}</span>"
-    columns = ("pid", "parent", "PSS", "USS", "RSS", "swap", "threads", "command")
-    rows = [_process(process) for process in peak.processes]
-    return f"<{heading}>Processes at the peak{told}</{heading}>\n" + table(
-        columns, rows, text="command"
+    others = {"inside": rows.inside(run), "shown by": rows.shown_by(run)}
+    if others["shown by"]:
+        others[""] = rows.WHY_OTHERS_DIFFER
+    found = [(label, shown(told)) for label, told in others.items() if told]
+    return _headed(heading, "Memory", table(("", *rows.SIZES), rows.sizes(run))) + (
+        listed(found) if found else ""
     )
+
+
+def _processes(
+    heading: str, title: str, processes: Sequence[Process], seen_at_seconds: float | None
+) -> str:
+    if not processes:
+        return ""
+    told = title
+    if seen_at_seconds is not None:
+        told += f" <span class='dim'>at {format_duration(seen_at_seconds)}</span>"
+    columns = ("pid", "parent", "PSS", "USS", "RSS", "swap", "threads", "command")
+    return _headed(heading, told, table(columns, map(_process, processes), text="command"))
 
 
 def _process(process: Process) -> tuple[str, ...]:
     sizes = (process.pss_bytes, process.uss_bytes, process.rss_bytes, process.swap_bytes)
     command = command_line(process.command, _MOST_CHARACTERS) or printable(process.name)
+    mapped = words.mapped(process.mappings) if process.mappings else ""
     return (
         str(process.pid),
         _number(process.ppid),
         *map(words.size, sizes),
         _number(process.threads),
-        f"<code>{shown(command)}</code>",
+        f"<code>{shown(command)}</code>" + (f'<p class="dim">{mapped}</p>' if mapped else ""),
     )
+
+
+def _before_kill(run: Run, heading: str) -> str:
+    """What was seen last, the end of the way to an OOM kill."""
+    if not run.oom.last_samples:
+        return ""
+    columns = ("seen at", *(label for label, _ in words.SIZES))
+    found = table(columns, map(_sample, run.oom.last_samples))
+    return _headed(heading, "The last samples before the OOM kill", found)
+
+
+def _sample(sample: Sample) -> tuple[str, ...]:
+    sizes = (words.size(getattr(sample, name)) for _, name in words.SIZES)
+    return (format_duration(sample.elapsed_seconds), *sizes)
+
+
+def _chosen_from(run: Run, heading: str) -> str:
+    """What the OOM killer looked at, with its own numbers."""
+    if not run.oom.tasks:
+        return ""
+    columns = ("pid", "RSS", "swap", "oom_score_adj", "name")
+    found = table(
+        columns,
+        (
+            (
+                str(task.pid),
+                words.size(task.rss_bytes),
+                words.size(task.swap_bytes),
+                str(task.oom_score_adj),
+                f"<code>{shown(task.name)}</code>",
+            )
+            for task in run.oom.tasks
+        ),
+        text="name",
+    )
+    return _headed(heading, "What the OOM killer chose from", found)
 
 
 def _method(run: Run, heading: str) -> str:
     machine, method = run.environment, run.method
-    rows = [
+    found = [
         (
             "machine",
             f"{shown(machine.machine)}, {machine.cpus} CPUs, {words.size(machine.memory_bytes)}",
@@ -161,8 +211,7 @@ def _method(run: Run, heading: str) -> str:
         ("kernel", f"Linux {shown(machine.kernel)}, cgroups {shown(machine.hierarchy)}"),
         (
             "measured",
-            f"{shown(method.backend)}, {method.sample_count} samples, refresh"
-            f" {format_duration(method.refresh_seconds)}, by cmemrun {shown(machine.cmemrun)}",
+            f"{shown(rows.method(run))}, by cmemrun {shown(machine.cmemrun)}",
         ),
         ("group", f"<code>{shown(method.group)}</code>"),
         ("started", shown(run.started_at.isoformat())),
@@ -174,14 +223,18 @@ def _method(run: Run, heading: str) -> str:
     ]
     for straggler in run.stragglers:
         name = command_line(straggler.command, _MOST_CHARACTERS) or straggler.name or "?"
-        rows.append(("ended", f"{straggler.pid} <code>{shown(name)}</code> outlived the program"))
-    rows += [("note", shown(note)) for note in method.notes]
-    return f"<{heading}>How it was measured</{heading}>\n" + listed(rows)
+        found.append(("ended", f"{straggler.pid} <code>{shown(name)}</code> outlived the program"))
+    found += [("note", shown(note)) for note in method.notes]
+    return _headed(heading, "How it was measured", listed(found))
+
+
+def _headed(heading: str, title: str, what: str) -> str:
+    return f"<{heading}>{title}</{heading}>\n{what}"
 
 
 def _comparison(runs: Sequence[Run]) -> str:
     """A column for each run, as most comparisons are of two."""
-    rows: dict[str, Callable[[Run], str]] = {
+    told: dict[str, Callable[[Run], str]] = {
         "": lambda run: f"<code>{shown(command_line(run.command, _SHORT_CHARACTERS))}</code>",
         "peak": lambda run: ("≥ " if run.method.lower_bound else "") + words.size(run.peak_bytes),
         "working set": lambda run: words.size(run.peaks.working_set_bytes),
@@ -196,7 +249,7 @@ def _comparison(runs: Sequence[Run]) -> str:
         "took": lambda run: format_duration(run.wall_seconds),
     }
     numbers = (str(number) for number in range(1, len(runs) + 1))
-    cells = ((label, *map(tell, runs)) for label, tell in rows.items())
+    cells = ((label, *map(tell, runs)) for label, tell in told.items())
     return "<h2>The highest of each</h2>\n" + table(("", *numbers), cells)
 
 

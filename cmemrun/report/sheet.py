@@ -83,7 +83,9 @@ DASHES: tuple[Any, ...] = ("-", (0, (2.2, 1.6)), (0, (1, 1.2)))
 # Lengths are inches, sizes of type are points.
 WIDTH, _LEFT, _RIGHT, _RIGHT_BARE = 10.0, 0.95, 1.45, 0.3
 PLOT_WIDTH = WIDTH - _LEFT - _RIGHT
-"""Of a plot that has names at its right."""
+"""Of a plot that has short names at its right."""
+# Points.
+_BESIDE = 6
 ROW = 0.178
 SMALL, _NORMAL, LARGE = 8.5, 9.0, 12.0
 
@@ -177,9 +179,16 @@ class Sheet:
             **more,
         )
 
-    def add_axes(self, bottom: float, height: float, *, has_names: bool = True) -> "Axes":
-        """A plot as wide as the sheet; ``has_names`` leaves room for some at its right."""
-        width = PLOT_WIDTH if has_names else WIDTH - _LEFT - _RIGHT_BARE
+    def room_for(self, names: Sequence[str]) -> float:
+        """What ``write_at_the_right`` takes for these, in inches."""
+        if not names:
+            return _RIGHT_BARE
+        widest = max(self.font.width(name, SMALL) for name in names)
+        return max(_RIGHT, (_BESIDE + widest) / 72 + 0.1)
+
+    def add_axes(self, bottom: float, height: float, *, right: float = _RIGHT) -> "Axes":
+        """A plot as wide as the sheet, but for so much room at its right."""
+        width = WIDTH - _LEFT - right
         axes = self.figure.add_axes(
             (_LEFT / WIDTH, bottom / self.height, width / WIDTH, height / self.height),
             facecolor="none",
@@ -219,7 +228,7 @@ class Sheet:
         heights = spread([place[0] for place in places], apart)
         for height, (_, text, colour) in zip(heights, places, strict=True):
             more = {"xycoords": "axes fraction", "va": "center_baseline"}
-            self.write(axes, text, (1, height), (6, 0), colour, **more)
+            self.write(axes, text, (1, height), (_BESIDE, 0), colour, **more)
 
     def add_legend(self, *, in_rows: bool = False) -> None:
         """What the entries are, below the title; in a line, or each in a row of its own."""

@@ -17,14 +17,19 @@ from cmemrun.report.text import command_line, for_people, printable, shortened
 
 __all__ = ["render", "render_comparison"]
 
+# Of a log, or a file.
 _WIDTH = 110
 _NARROWEST, _ROOMY = 80, 95
 _LABEL_WIDTH = 13
 _VERDICTS = {"same": "dim", "better": "green", "worse": "bold red", "unclear": "yellow"}
 
 
-def render(measurements: Sequence[Measurement], *, colour: bool, width: int = _WIDTH) -> str:
-    """A table for each, ending in a newline; ``colour`` only for a terminal."""
+def render(measurements: Sequence[Measurement], *, colour: bool, width: int | None = None) -> str:
+    """A table for each, ending in a newline; ``colour`` only for a terminal, whose ``width`` it is.
+
+    ``None`` where it is for none.
+    """
+    width = width or _WIDTH
     parts = [Group(*_measurement(one, width)) for one in measurements]
     return _rendered(parts, colour, width)
 
@@ -35,9 +40,10 @@ def render_comparison(
     comparison: Comparison,
     *,
     colour: bool,
-    width: int = _WIDTH,
+    width: int | None = None,
 ) -> str:
     """What has become of each metric, likewise."""
+    width = width or _WIDTH
     return _rendered([Group(*_comparison(base, new, comparison, width))], colour, width)
 
 

@@ -49,10 +49,15 @@ def whole_command_line(command: Sequence[str]) -> str:
 
 
 def command_line(command: Sequence[str], width: int = 200) -> str:
-    """A command to be shown, shortened to ``width`` characters."""
+    """A command to be shown, shortened to ``width`` columns of a terminal."""
     return shortened(whole_command_line(command), width)
 
 
 def shortened(text: str, width: int = 200) -> str:
-    """A text of at most ``width`` characters."""
-    return text if len(text) <= width else text[: width - 1] + "…"
+    """A text of at most ``width`` characters and columns of a terminal: some take two or none."""
+    short = text if len(text) <= width else text[: width - 1] + "…"
+    if text.isascii():
+        return short
+    from rich.cells import cell_len, set_cell_size
+
+    return short if cell_len(short) <= width else set_cell_size(short, width - 1) + "…"

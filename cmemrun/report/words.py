@@ -10,6 +10,7 @@ __all__ = [
     "SIZES",
     "allowance",
     "budget",
+    "counted",
     "duration",
     "end",
     "kills",
@@ -84,6 +85,8 @@ def peak_source(run: Run) -> str:
         )
     if method.backend == "proc":
         return "a LOWER BOUND: sampled, without page cache and kernel memory"
+    if not method.sample_count:
+        return "a lower bound: no sample was taken"
     return "a lower bound: the highest sample, without the kernel's high-water mark"
 
 
@@ -128,20 +131,47 @@ def kills(run: Run) -> str:
     """Whom the OOM killer struck, and at whose limit."""
     verdict = run.oom.verdict
     if verdict == "none" and run.events.oom_kill is None:
-        return "nothing here counts OOM kills"
+        return _not_seen(run) or "nothing here counts OOM kills"
     told = _VERDICTS.get(verdict, verdict)
     if verdict == "child-killed" and run.exit.status is None:
         told = "the OOM killer ended a process of the group"
+    if verdict == "unknown" and run.exit.signal != signal.SIGKILL:
+        told = "the OOM killer struck in the group, and nobody can say whom"
     return told + _WHOSE_LIMIT.get(run.oom.limit or "", "")
 
 
 def stalled(run: Run) -> str:
     """How long it waited for memory."""
     if run.pressure is None:
-        return "not offered here: the kernel has pressure (PSI) of v2 groups, unless psi=0"
+        return _not_seen(run) or f"not offered here: {_why_no_pressure(run)}"
     full = run.pressure.full_seconds
     told = f"{format_duration(run.pressure.some_seconds)} waiting for memory"
     return told if full is None else f"{told}, {format_duration(full)} of it all at once"
+
+
+def _why_no_pressure(run: Run) -> str:
+    """What is missing for PSI, which every v2 group has, whatever its controllers are."""
+    method, layout = run.method, run.environment.hierarchy
+    if method.backend == "proc":
+        return "the kernel counts pressure (PSI) of groups only"
+    if layout == "legacy":
+        return "the kernel counts pressure (PSI) of v2 groups only, and there is no v2 tree"
+    without = "the kernel was started with psi=0 or built without it (CONFIG_PSI, Linux 4.20)"
+    if layout == "hybrid" and method.backend != "cgroup-v2":
+        what = "holds just these processes" if method.attached else "was made beside v1's"
+        return f"no v2 group {what}, or {without}"
+    # Whoever made it may have had it not counted, to spare the cost (Linux 6.1).
+    return f"{without}, or cgroup.pressure is 0" if method.attached else without
+
+
+def _not_seen(run: Run) -> str:
+    """Why something is not known, where that is no fault of the kernel's."""
+    return "" if run.method.sample_count else "not known: no sample was taken"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something: ``1 sample``, ``2 samples``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def paging(run: Run) -> str:
@@ -167,9 +197,9 @@ def limits(run: Run) -> str:
     if found.oom_group:
         told.append("the whole group is killed together")
     if events.max:
-        told.append(f"limit hit {events.max} times")
+        told.append(f"limit hit {counted(events.max, 'time')}")
     if events.high:
-        told.append(f"high exceeded {events.high} times")
+        told.append(f"high exceeded {counted(events.high, 'time')}")
     return ", ".join(told)
 
 

@@ -6,12 +6,25 @@ from typing import Any
 import pytest
 
 from cmemrun.analysis.oom import held_at_kill, judge
-from cmemrun.model import Events, Exit, Limits, OomEvent, OomLog, OomTask, OomVictim, Run, Sample
+from cmemrun.model import (
+    Events,
+    Exit,
+    Limits,
+    OomEvent,
+    OomLog,
+    OomTask,
+    OomVictim,
+    Peaks,
+    Process,
+    Run,
+    Sample,
+)
 from tests.report.test_report import RUN
 
 KILLED = Exit(None, signal.SIGKILL)
 DONE = Exit(0, None)
 OURS = "/machine/cmemrun-1-abc"
+INNER = f"{OURS}/inner"
 
 
 def run(end: Exit, events: Events, log: OomLog | None = None) -> Run:
@@ -21,12 +34,14 @@ def run(end: Exit, events: Events, log: OomLog | None = None) -> Run:
 
 def logged(*pids: int, limit: str | None = OURS, ours: bool = True, **more: Any) -> OomLog:
     victims = tuple(OomVictim(pid, f"name{pid}", 1 << 20, 0, 0, 0) for pid in pids)
-    event = OomEvent("alloc", limit, OURS, False, False, victims, ())._replace(**more)
+    whose = {None: None, OURS: "own", INNER: "inner"}.get(limit, "ancestor")
+    event = OomEvent("alloc", limit, OURS, False, False, victims, (), whose)._replace(**more)
     return OomLog("/dev/kmsg", "", (event,), ours)
 
 
 UNREADABLE = OomLog(None, "/dev/kmsg: Operation not permitted", (), True)
 ONE = Events(max=5, oom=1, oom_kill=1)
+INSIDE = Events(max=5, oom=1, oom_local=0, oom_kill=1)
 NOT_OUR_LIMIT = Events(max=0, oom=0, oom_kill=1)
 V1 = Events(max=7, oom_kill=1)
 
@@ -40,21 +55,26 @@ V1 = Events(max=7, oom_kill=1)
         (DONE, ONE, logged(101), "child-killed", "own"),
         (Exit(), ONE, logged(101), "child-killed", "own"),
         (Exit(), ONE, logged(100), "main-killed", "own"),
+        # Nobody saw the end, and nothing says whom.
+        (Exit(), ONE, UNREADABLE, "unknown", "own"),
+        (Exit(), ONE, logged(100, ours=False), "unknown", "own"),
         # Killed by somebody else, after a child fell to the OOM killer.
         (KILLED, ONE, logged(101), "child-killed", "own"),
-        # The same numbers mean nothing in another PID namespace.
-        (KILLED, ONE, logged(4711, ours=False), "main-killed", "own"),
+        # The same numbers mean nothing in another PID namespace: it, or one of its children.
+        (KILLED, ONE, logged(4711, ours=False), "unknown", "own"),
         # The log has lost one of two.
-        (KILLED, Events(oom=2, oom_kill=2), logged(101), "main-killed", "own"),
+        (KILLED, Events(oom=2, oom_kill=2), logged(101), "unknown", "own"),
+        (DONE, Events(oom=2, oom_kill=2), logged(101), "child-killed", "own"),
         (KILLED, Events(oom=1, oom_kill=3, oom_group_kill=1), None, "group-killed", "own"),
         (KILLED, Events(oom=1, oom_kill=3), logged(101, 100, together=True), "group-killed", "own"),
         (DONE, NOT_OUR_LIMIT, logged(101, limit="/machine"), "child-killed", "ancestor"),
-        (DONE, ONE, logged(101, limit=f"{OURS}/inner"), "child-killed", "own"),
+        (DONE, ONE, logged(101, limit=INNER), "child-killed", None),
+        (DONE, INSIDE, UNREADABLE, "child-killed", None),
         (DONE, NOT_OUR_LIMIT, logged(101, limit=None, machine=True), "child-killed", "machine"),
         (DONE, ONE, UNREADABLE, "child-killed", "own"),
         (DONE, NOT_OUR_LIMIT, UNREADABLE, "child-killed", None),
-        (KILLED, V1, UNREADABLE, "main-killed", "own"),
-        (KILLED, Events(max=0, oom_kill=1), UNREADABLE, "main-killed", None),
+        (KILLED, V1, UNREADABLE, "unknown", "own"),
+        (KILLED, Events(max=0, oom_kill=1), UNREADABLE, "unknown", None),
         (KILLED, Events(oom=0, oom_kill=0), None, "sigkill-not-oom", None),
         (KILLED, Events(), None, "unknown", None),
         (KILLED._replace(timed_out=True), Events(oom_kill=0), None, "sigkill-not-oom", None),
@@ -68,12 +88,56 @@ def test_verdicts(
     assert bool(oom.evidence) is (verdict != "none")
 
 
+def test_who_was_alone_was_killed() -> None:
+    killed = run(KILLED, ONE, UNREADABLE)
+    main, child = (Process(pid, 1, "x", ("x",), 9, None, None, None, 1) for pid in (100, 101))
+    alone = killed._replace(at_peak=Sample(1.0, 9, processes=(main,)))
+    assert judge(alone).verdict == "main-killed"
+    looked = Sample(0.5, 9, processes=(child, main))
+    assert judge(alone._replace(samples=(looked,))).verdict == "unknown"
+    assert judge(killed._replace(peaks=Peaks(tasks=1))).verdict == "main-killed"
+    assert judge(killed._replace(peaks=Peaks(tasks=2))).verdict == "unknown"
+
+
+def test_whom_a_watch_saw_at_its_end_was_not_killed() -> None:
+    watched = run(Exit(), ONE, UNREADABLE)
+    assert judge(watched, main_lives=True).verdict == "child-killed"
+    assert judge(watched._replace(pid=None)).verdict == "child-killed"
+
+
+def test_a_kill_among_strangers_is_not_called_ours() -> None:
+    assert judge(run(DONE, ONE, UNREADABLE), strangers=True).verdict == "unknown"
+    assert judge(run(DONE, ONE, logged(101)), strangers=True).verdict == "child-killed"
+
+
+def test_whose_limit_the_counters_tell() -> None:
+    def told(events: Events) -> str:
+        return judge(run(DONE, events, UNREADABLE)).evidence[1]
+
+    assert told(ONE) == "the group's own limit was hit (oom 1)"
+    assert told(V1) == "the group's own limit was hit (failcnt 7, reclaim included)"
+    assert told(INSIDE).startswith("the limit of a group inside was hit (oom 1), and not")
+    assert "above it, or the machine" in told(NOT_OUR_LIMIT)
+    assert "above it or inside it, or the machine" in told(Events(max=0, oom_kill=1))
+
+
+def test_kills_without_a_group_are_counted() -> None:
+    log = logged(101)._replace(unplaced=3)
+    assert (
+        judge(run(DONE, Events(oom=4, oom_kill=4), log))
+        .evidence[-1]
+        .startswith("/dev/kmsg: 3 more killed on this machine, and not said in which groups")
+    )
+
+
 def test_what_could_not_be_seen_is_said() -> None:
     [*_, last] = judge(run(DONE, ONE, UNREADABLE)).evidence
     assert last == (
         "the kernel log cannot be read (/dev/kmsg: Operation not permitted):"
         " who was killed is not known"
     )
+    [*_, last] = judge(run(DONE, ONE)).evidence
+    assert last == "nobody read the kernel log at the end: who was killed is not known"
     told = judge(run(DONE, ONE, OomLog("dmesg", "", (), True))).evidence
     assert told[-1] == "dmesg does not tell of it"
 
@@ -106,7 +170,7 @@ MIB = 1 << 20
         (logged(100), 4096, 0),
         (logged(100), None, None),
         # The limit of a group inside, above, or the machine's says nothing of ours.
-        (logged(100, limit=f"{OURS}/inner"), 32 * MIB, None),
+        (logged(100, limit=INNER), 32 * MIB, None),
         (logged(100, limit="/machine"), 32 * MIB, None),
         (logged(100, limit=None, machine=True), 32 * MIB, None),
         (UNREADABLE, 32 * MIB, None),

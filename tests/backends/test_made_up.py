@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from cmemrun.backends import choose, delegation, v1, v2
+from cmemrun.backends.reading import Seen
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.backends.v1 import V1Group
 from cmemrun.backends.v2 import V2Group
 from cmemrun.errors import BadInput, NoGroup
+from cmemrun.kernel.files import ControlFile
 from cmemrun.kernel.hierarchy import Hierarchy, Mount
-from cmemrun.model import UNLIMITED, Events, Identity, Limits
+from cmemrun.model import UNLIMITED, Events, Identity, Limits, Pressure
 
 
 def fill(directory: Path, files: dict[str, str]) -> Path:
@@ -34,6 +36,7 @@ V2_6_12 = V2_5_10 | {
     "memory.stat": "anon 4000000\nfile 3000000\nkernel 2000000\nsock 500000\nshmem 0\n"
     "inactive_file 1000000\nnews_of_9_9 1\n",
     "memory.events": "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\noom_group_kill 5\n",
+    "memory.events.local": "low 0\nhigh 0\nmax 0\noom 1\noom_kill 0\noom_group_kill 0\n",
     "memory.peak": "11000000\n",
     "memory.swap.current": "4096\n",
     "memory.oom.group": "0\n",
@@ -52,9 +55,36 @@ def test_v2_of_today(tmp_path: Path) -> None:
     )
     assert (sample.shmem_bytes, sample.sock_bytes, sample.swap_bytes) == (0, 500000, 4096)
     assert (sample.tasks, sample.working_set_bytes) == (7, 9_000_000)
-    assert sample.events == Events(0, 1, 2, 3, 4, 5)
+    assert sample.events == Events(0, 1, 2, 3, 1, 4, 5)
+    (tmp_path / "memory.events.local").write_text("oom 2\n")
+    assert group.take(2.0).understand().events.oom_local == 1  # not asked for without news
+    (tmp_path / "memory.events").write_text("oom 4\n")
+    assert group.take(2.5).understand().events.oom_local == 2
     assert group.peak() == 11_000_000
     assert group.notes == []
+    group.close()
+
+
+def test_pressure_is_not_offered_with_psi_0(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older kernels have the file all the same, and refuse to read it (``psi_show``)."""
+    group = V2Group(str(fill(tmp_path / "without", V2_6_12)))
+    assert group.take(0.0).understand().pressure is None
+    told = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\n"
+    files = V2_6_12 | {"memory.pressure": told + told.replace("some", "full")}
+    group = V2Group(str(fill(tmp_path / "with", files)))
+    assert group.take(0.0).understand().pressure == Pressure(1.5, 1.5)
+    real = ControlFile.read
+
+    def refuse(file: ControlFile) -> bytes:
+        if file.path.endswith("memory.pressure"):
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return real(file)
+
+    monkeypatch.setattr(ControlFile, "read", refuse)
+    for _ in range(2):
+        assert group.take(1.0).understand().pressure is None
     group.close()
 
 
@@ -274,3 +304,11 @@ def test_a_division_waits_for_another_one(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(NoGroup, match="somebody holds a lock"):
         delegation.divide(str(tmp_path))
     os.close(fd)
+
+
+def test_who_was_seen_is_not_remembered_without_end() -> None:
+    seen = Seen()
+    for first in range(0, 30_000, 10):
+        seen.add(range(first, first + 20))
+    assert 29_999 in seen and 20_020 in seen
+    assert 10_000 not in seen

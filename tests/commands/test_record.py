@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -16,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmemrun.errors import BadInput
-from cmemrun.model import Measurement
-from cmemrun.report import record, series_csv, terminal
+from cmemrun.model import Composition, Events, Exit, Measurement, Paging, Process
+from cmemrun.report import document, record, series_csv, terminal
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.report.test_report import RUN, SAMPLE
 
@@ -94,11 +95,127 @@ def test_torn_anywhere(length: int, noise: bytes) -> None:
     assert terminal.render(run, colour=False)
 
 
+def test_nothing_is_said_of_a_kernel_that_nobody_looked_at() -> None:
+    method = RUN.method._replace(peak_source="sampled", lower_bound=True)
+    begun = record.first_line(RUN._replace(method=method)).encode()
+    told = terminal.render(record.read([begun]), colour=False)
+    assert "a lower bound: no sample was taken" in told
+    assert told.count("not known: no sample was taken") == 2
+    assert "not offered here" not in told and "nothing here counts" not in told
+    assert ", 0 samples, " in told
+    assert ", 1 sample, " in terminal.render(record.read([begun, LINES[1]]), colour=False)
+
+
 def test_what_was_seen_of_a_torn_one() -> None:
     run = record.read(LINES[:5])
     assert (run.peak_bytes, run.wall_seconds) == (90 * MIB, 4.0)
     assert run.at_peak.elapsed_seconds == 90
     assert record.read(LINES)._replace(samples=()) == RUN._replace(samples=())
+
+
+def test_a_torn_one_has_what_the_kernel_counted_until_then(
+    cmemrun: Cmemrun, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.jsonl"
+    eater = f"{sys.executable} -S -E -c 'x = bytearray(128 << 20)'"
+    options = ["--record", str(path), "--limit", "48Mi", "--refresh", "20ms", "--"]
+    cmemrun(*options, "sh", "-c", f"sleep 0.2; {eater}; sleep 0.3; exit 0")
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole = record.read(lines)
+    # The next one may be killed as well, while what the first had is not free yet.
+    assert whole.events.oom_kill and whole.events.max
+    assert whole.paging.pgfault and whole.at_peak.composition
+
+    torn = record.read(lines[:-1])
+    assert (torn.events, torn.paging) == (whole.events, whole.paging)
+    told = torn.at_peak._replace(paging=Paging(), events=Events(oom_kill=0))
+    assert told == whole.at_peak._replace(events=Events(oom_kill=0))
+    assert torn.at_exit.events == whole.events and torn.at_exit.paging == whole.paging
+    # Nobody saw how the program ended, nor did anybody read the log.
+    assert torn.oom.verdict == "unknown" and torn.oom.limit == "own"
+    assert whole.oom.verdict == "child-killed"
+    seen = [record.read(lines[:length]) for length in range(2, len(lines))]
+    for before, after in pairwise(seen):
+        for one, other in ((before.events, after.events), (before.paging, after.paging)):
+            assert all(a <= b for a, b in zip(one, other, strict=True) if a is not None), one
+            assert [a is None for a in one] == [b is None for b in other]
+        assert after.at_peak.composition
+    assert seen[0].events.max == seen[0].events.oom_kill == 0
+    first = next(index for index, run in enumerate(seen) if run.events.oom_kill)
+    assert seen[first].events.max and 0 < first < len(seen) - 1
+    # While it sleeps nothing is counted, and nothing written of it.
+    assert any(b"paging" not in line and b"events" not in line for line in lines[1:-1])
+
+
+def test_a_torn_one_knows_the_peak_as_the_sampler_does() -> None:
+    """Usage at its highest was of a program whose pages were leaving already."""
+    process = Process(7, 1, "it", ("it",), 60 * MIB, None, None, None, 1)
+    other = process._replace(pid=8)
+    inside = Composition(slab_reclaimable_bytes=5)
+    near = SAMPLE._replace(usage_bytes=99 * MIB, elapsed_seconds=3)
+    leaving = SAMPLE._replace(usage_bytes=102 * MIB, anon_bytes=60 * MIB, elapsed_seconds=4)
+    samples = (
+        SAMPLE._replace(usage_bytes=MIB, processes=(other,), composition=Composition()),
+        SAMPLE._replace(composition=inside),
+        near._replace(processes=(process,), processes_elapsed_seconds=3),
+        leaving._replace(processes=(other,), processes_elapsed_seconds=4),
+    )
+    method = RUN.method._replace(peak_source="sampled", probe_seconds=None, resolution_bytes=0)
+    begun = record.first_line(RUN._replace(method=method, exit=Exit()))
+    run = record.read([line.encode() for line in (begun, *map(record.sample_line, samples))])
+    assert run.peak_bytes == 102 * MIB
+    assert run.at_peak == SAMPLE._replace(
+        composition=inside, processes=(process,), processes_elapsed_seconds=3
+    )
+    assert [sample.composition for sample in run.samples] == [None] * len(run.samples)
+    assert not [note for note in run.method.notes if "in none of its parts" in note]
+    # In a record of an older cmemrun the highest is all that there is, and it is said.
+    old = [line.encode() for line in (begun, record.sample_line(leaving))]
+    run = record.read(old)
+    assert (run.at_peak, run.peak_bytes) == (leaving, 102 * MIB)
+    [note] = [note for note in run.method.notes if "in none of its parts" in note]
+    assert note.startswith("22.0 MiB of the usage at peak")
+
+
+def test_a_line_has_only_the_counts_that_have_changed() -> None:
+    first = SAMPLE._replace(events=Events(max=1, oom_kill=0), paging=Paging(pgfault=5))
+    second = first._replace(events=Events(max=2, oom_kill=0))
+    third = second._replace(events=Events(max=2, oom_kill=1), paging=Paging(pgfault=6))
+    lines = [
+        record.sample_line(sample, before)
+        for before, sample in pairwise((None, first, first, second, third))
+        if sample
+    ]
+    told = [json.loads(line)["sample"] for line in lines]
+    assert [line.get("events") for line in told] == [
+        {"max": 1, "oom_kill": 0},
+        None,
+        {"max": 2},
+        {"oom_kill": 1},
+    ]
+    assert [line.get("paging") for line in told] == [{"pgfault": 5}, None, None, {"pgfault": 6}]
+    samples = [sample._replace(elapsed_seconds=when) for when, sample in enumerate((first, third))]
+    lines = [record.first_line(RUN), record.sample_line(samples[0])]
+    lines.append(record.sample_line(samples[1], samples[0]))
+    assert record.read([line.encode() for line in lines]).samples == tuple(samples)
+
+
+def test_a_record_of_an_older_cmemrun_is_read() -> None:
+    old = [json.dumps({"sample": document.sample_of(SAMPLE._replace(events=Events(oom_kill=2)))})]
+    run = record.read([LINES[0], *(f"{line}\n".encode() for line in old * 2)])
+    assert (run.events, run.paging) == (Events(oom_kill=2), Paging())
+    assert run.at_peak.usage_bytes == SAMPLE.usage_bytes and run.at_peak.composition is None
+
+
+def test_of_looks_in_between_a_torn_one_says_nothing() -> None:
+    for attached in (False, True):
+        method = RUN.method._replace(probe_seconds=None, attached=attached)
+        begun = RUN._replace(method=method._replace(sample_count=0, probe_count=0), exit=Exit())
+        torn = record.read([record.first_line(begun).encode(), LINES[1]])
+        for run, said in ((torn, False), (RUN._replace(method=method), True)):
+            told = " ".join(terminal.render(run, colour=False).split())
+            assert ("nothing in between" in told) is said
+            assert "refresh 500 ms" in told and "0 times" not in told
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b'{"sample":{}}\n', b'{"begun":{}}\n', b"[" * 9999])

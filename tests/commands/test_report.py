@@ -1,6 +1,7 @@
 """``cmemrun report``: every format from one saved run, and pushed; read by the real ones."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pexpect
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -98,6 +100,47 @@ def test_groups_that_were_watched_are_not(tmp_path: Path) -> None:
         path.write_text(document.render(RUN._replace(command=(), method=method)))
     told = json.loads(report("-f", "bencher", *map(str, paths)))
     assert list(told) == ["/group/0", "/group/1"]
+
+
+def in_terminal(columns: int, *arguments: str) -> str:
+    """What a command shows in a terminal of so many columns, without colours."""
+    terminal = pexpect.spawn(
+        CMEMRUN,
+        list(arguments),
+        dimensions=(24, columns),
+        env={**os.environ, "NO_COLOR": "1"},
+        encoding="utf-8",
+        timeout=60,
+    )
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0, terminal.before
+    return str(terminal.before).replace("\r\n", "\n")
+
+
+PEAK = "the kernel's high-water mark, at most 512.0 KiB too high\n"
+
+
+def test_lines_are_broken_where_a_terminal_wants_it(saved: str, tmp_path: Path) -> None:
+    told = in_terminal(60, "report", saved)
+    assert max(map(len, told.split("\n"))) <= 60
+    assert "high-water mark, at\n             most 512.0 KiB too high\n" in told
+    # Those of CI jobs often have no size, and a log has lines of any length.
+    assert in_terminal(0, "report", saved) == report(saved) and PEAK in report(saved)
+    # Of several runs, too.
+    path = tmp_path / "runs.json"
+    path.write_text(measurements.render([Measurement("./myapp --flag", (RUN, WITH_BUDGET))]))
+    assert in_terminal(0, "report", str(path)) == report(str(path))
+    assert in_terminal(80, "report", str(path)) != report(str(path))
+
+
+def test_a_file_is_not_as_wide_as_the_terminal(tmp_path: Path) -> None:
+    note = "high-water mark, at most"
+    assert note not in in_terminal(60, "--", "true")
+    assert not in_terminal(60, "-o", str(tmp_path / "one"), "--", "true")
+    assert note in (tmp_path / "one").read_text()
+    in_terminal(60, "--quiet", "--runs", "2", "-o", str(tmp_path / "two"), "--", "true")
+    assert note in (tmp_path / "two").read_text()
 
 
 def test_several_runs_in_one_file(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from cmemrun import sampler as sampling
 from cmemrun.backends.base import Taken
 from cmemrun.model import Events, Limits, Sample
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler, Sampling
+from tests.clock import Clock, simulated
 
 pytestmark = pytest.mark.slow
 
@@ -25,27 +25,20 @@ MIB = 2**20
 HOUR = 3600.0
 
 
-class Clock:
-    """Time that passes only while somebody waits; stands for the module and for the lock."""
+class Timed(Clock):
+    """One that notes the real time at each tenth of a run."""
 
-    def __init__(self, end: float) -> None:
-        self.now, self.end = 1000.0, 1000.0 + end
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
         self.real_seconds: list[float] = []
-        self._part = end / 10
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def thread_time(self) -> float:
-        return time.thread_time()
+        self._part = seconds / 10
+        self.end_at(seconds)
 
     def acquire(self, *, timeout: float = 0.0) -> bool:
-        """Wait; whether it is over. Notes the real time at each tenth of it."""
-        # As on a real machine, a wake-up comes a little late.
-        self.now += timeout + 0.0001
-        if self.now >= self.end - self._part * (10 - len(self.real_seconds)):
+        is_over = super().acquire(timeout=timeout)
+        if self.elapsed() >= self._part * len(self.real_seconds):
             self.real_seconds.append(time.thread_time())
-        return self.now >= self.end
+        return is_over
 
 
 class Breathing:
@@ -56,10 +49,10 @@ class Breathing:
 
     def __init__(self, clock: Clock, spike_at: float) -> None:
         self.notes: list[str] = []
-        self._clock, self._start, self._spike_at = clock, clock.now, spike_at
+        self._clock, self._spike_at = clock, spike_at
 
     def usage(self) -> int:
-        now = self._clock.now - self._start
+        now = self._clock.elapsed()
         if self._spike_at <= now < self._spike_at + 0.030:
             return 900 * MIB
         return 100 * MIB + int(abs(now % HOUR - HOUR / 2)) * 65536
@@ -75,7 +68,13 @@ class Breathing:
     def members(self) -> set[int]:
         return set()
 
-    def has_path(self, path: str) -> bool:
+    def root_in(self, path: str) -> str | None:
+        return None
+
+    def has_seen(self, pid: int) -> bool:
+        return False
+
+    def has_strangers(self) -> bool:
         return False
 
     def cpu_time(self) -> None:
@@ -112,21 +111,17 @@ if LONG:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_long_run(
-    name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_long_run(name: str, record_property: Callable[[str, object], None]) -> None:
     hours, refresh, probe = CASES[name]
-    clock = Clock(hours * HOUR)
+    clock = Timed(hours * HOUR)
     source = Breathing(clock, spike_at=hours * HOUR / 2 + 0.011)
     sampler = Sampler(source, Sampling(refresh_seconds=refresh, probe=probe))
-    monkeypatch.setattr(sampling, "time", clock)
-    monkeypatch.setattr(sampler, "_stopping", clock)
-    monkeypatch.setattr(sampler, "_started", clock.now)
     memory = psutil.Process().memory_info
-    sampler._sample(0.0)
-    before = memory().rss
-    sampler._run()
-    grown = memory().rss - before
+    with simulated(sampler, clock):
+        sampler._sample(0.0)
+        before = memory().rss
+        sampler._run()
+        grown = memory().rss - before
     assert sampler.failure is None
     full, series = int(hours * HOUR / refresh), sampler.series
     assert full <= series.count <= full + 2000

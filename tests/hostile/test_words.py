@@ -89,9 +89,11 @@ def walk(word: str) -> None:
     for cell in (cell for row in csv.reader(io.StringIO(render([one], "csv"))) for cell in row):
         # Names of ours and numbers: nothing that a spreadsheet takes for a formula.
         assert re.fullmatch(r"[a-z_]+|[0-9.e-]*", cell), cell
-    told(terminal.render(run, colour=False))
-    harmless(_COLOURS.sub("", terminal.render(run, colour=True)))
-    assert terminal.render(run, colour=True).count("\x1b") % 2 == 0
+    for columns in (None, 60):
+        told(terminal.render(run, colour=False, width=columns))
+        coloured = terminal.render(run, colour=True, width=columns)
+        harmless(_COLOURS.sub("", coloured))
+        assert coloured.count("\x1b") % 2 == 0
     base = one._replace(runs=(FULL._replace(oom=FULL.oom._replace(verdict="none")),))
     for width in (60, 110):
         told(summary.render([one, several], colour=False, width=width))

@@ -35,11 +35,11 @@ def test_only_the_kernel_is_heard_and_only_from_now_on() -> None:
 
 def test_records(monkeypatch: pytest.MonkeyPatch) -> None:
     records: list[Any] = [
-        b"6,1,1,-;from the kernel\\x1b[31m\n SUBSYSTEM=x\n",
+        b"6,1,1,-;from the kernel\\x1b[31m caf\\xc3\\xa9\\x5cx2d\n SUBSYSTEM=x\n",
         BrokenPipeError(errno.EPIPE, "overwritten"),
         b"14,2,2,-;from a program\n",
         b"nonsense",
-        b"3,3,3,-;\xff\n",
+        b"3,3,3,-;\\xff\n",
         BlockingIOError(errno.EAGAIN, "no more"),
     ]
 
@@ -51,15 +51,35 @@ def test_records(monkeypatch: pytest.MonkeyPatch) -> None:
 
     log = KernelLog()
     monkeypatch.setattr(kmsg.os, "read", read)
-    assert log.lines() == ["from the kernel\\x1b[31m", "\\xff"]
+    # As it was said, before the device wrote all but printable ASCII in hexadecimal.
+    assert log.lines() == ["from the kernel\x1b[31m caf\u00e9\\x2d", "\\xff"]
+    assert not log.is_whole
     log.close()
 
 
-def test_something_else_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("other", ["/dev/null", "/etc/hostname"])
+def test_something_else_in_its_place(
+    monkeypatch: pytest.MonkeyPatch, fp: FakeProcess, other: str
+) -> None:
+    real = os.open
+    monkeypatch.setattr(kmsg.os, "open", lambda path, flags: real(other, flags))
     log = KernelLog()
-    monkeypatch.setattr(kmsg.os, "read", lambda *_: b"")
-    assert log.lines() == []
-    log.close()
+    assert (log.source, log.refusal) == (None, "/dev/kmsg: it is not the kernel log")
+    fp.register(["dmesg", "--kernel"], stdout="[   12.345] a\n")
+    assert log.lines() == ["a"] and log.source == "dmesg"
+
+
+def test_a_tool_is_asked_before_where_what_was_before_would_be_taken_for_ours(
+    no_device: None, fp: FakeProcess
+) -> None:
+    old = "[ 1.000001] a\n[ 1.000002] x\n"
+    fp.register(["dmesg", "--kernel"], stdout=old)
+    log = KernelLog(without_earlier=True)
+    fp.register(["dmesg", "--kernel"], stdout=old + "[ 1.000003] x\n")
+    assert log.lines() == ["x"]
+    # The buffer was overwritten meanwhile, and all is new.
+    fp.register(["dmesg", "--kernel"], stdout="[ 2.000000] y\n[ 2.000001] z\n")
+    assert log.lines() == ["y", "z"]
 
 
 def test_dmesg_then_the_journal(no_device: None, fp: FakeProcess) -> None:
@@ -69,7 +89,8 @@ def test_dmesg_then_the_journal(no_device: None, fp: FakeProcess) -> None:
     assert log.lines() == ["a", "[  1]  b"]
     assert log.source == "dmesg"
     fp.register(["dmesg", "--kernel"], stderr="Operation not permitted", returncode=1)
-    fp.register(["journalctl", fp.any()], stdout="a\nb\n")
+    journal = "[    1.000000] host kernel: a\n[    1.000001] host kernel: b\n"
+    fp.register(["journalctl", fp.any()], stdout=journal)
     assert log.lines() == ["a", "b"]
     assert log.source == "journalctl"
 

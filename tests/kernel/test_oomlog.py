@@ -80,6 +80,25 @@ def test_a_kill_of_old() -> None:
     assert event.tasks[0].rss_bytes == 2400 * PAGE
 
 
+def test_the_machine_of_old() -> None:
+    """Without a word of the group, as there was none yet (Linux 4.19)."""
+    header, *_, row, _, killed = LINUX_4_19.splitlines()
+    chosen = "Out of memory: Kill process 2345 (mem) score 950 or sacrifice child"
+    [event] = parse([header, row, chosen, killed])
+    assert event.machine and event.victim_group is None
+    # The others are left out where there are many.
+    ours = "Memory cgroup out of memory: Kill process 2345 (mem) score 950 or sacrifice child"
+    found = parse([chosen, killed, chosen, killed, ours, killed])
+    assert [event.machine for event in found] == [True, True, False]
+
+
+def test_a_name_with_a_line_end() -> None:
+    lines = [line.replace("a name)", "a\nname)") for line in LINUX_6_12.splitlines()]
+    [event] = parse(lines)
+    assert event.victims[0].name == "a\nname) with (br"
+    assert event.victim_group == "/b/k"
+
+
 def test_a_group_kill_tells_its_first_victim_twice() -> None:
     [event] = parse(TOGETHER.splitlines())
     assert event.together

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,12 +50,7 @@ def made_group(name: str, max_bytes: int | None = None) -> Iterator[str]:
     try:
         yield path
     finally:
-        tree.kill([inner for inner, _, _ in os.walk(path)])
-        deadline = time.monotonic() + 5
-        while Path(path, "cgroup.procs").read_text() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        for inner, _, _ in os.walk(path, topdown=False):
-            os.rmdir(inner)
+        assert tree.end([path], 10.0)
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ maps MIB [SECONDS]          an eBPF array, and a smaller one with values for eac
 nested MIB                  a group of its own inside ours, with a child in it
 hops GROUPS                 a page in each of so many groups of its own, which are left
 inner MIB [SECONDS]         groups of its own that are charged, and removed at the end
+limited MIB TIMES           a group of its own with such a limit, in which so many children
+                            want more, one after the other, and are killed
 
 A MIB of 0 is one page for the kinds made with ``touch``: the same steps, and nothing held.
 """
@@ -411,6 +413,28 @@ def nested(mib):
         move(own + "/inner")
         time.sleep(1000)
     time.sleep(0.1)
+
+
+def limited(mib, times):
+    own = own_group()
+    os.makedirs(own + "/rest")
+    os.makedirs(own + "/within")
+    limit = own + "/within/memory.limit_in_bytes"
+    if "/sys/fs/cgroup/memory" not in own:
+        # A group with processes hands no controller on.
+        move(own + "/rest")
+        with open(own + "/cgroup.subtree_control", "w") as control:
+            control.write("+memory")
+        limit = own + "/within/memory.max"
+    with open(limit, "w") as file:
+        file.write(str(int(mib) * MIB))
+    for _ in range(int(times)):
+        child = os.fork()
+        if child == 0:
+            move(own + "/within")
+            touch(2 * int(mib))
+            os._exit(1)
+        os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

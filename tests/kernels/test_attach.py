@@ -2,21 +2,25 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from cmemrun.backends import tree
+from cmemrun.kernel.hierarchy import detect
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory, in_guest
 from tests.kernels.conftest import LOADS, linux, made_group
 
 MIB = 2**20
+HAS_PRESSURE = os.path.exists("/proc/pressure/memory")
 # A guest is an order of magnitude slower to start a program.
 PATIENCE = 4 if in_guest() else 1
 
@@ -102,6 +106,59 @@ def test_an_older_peak_is_not_taken_for_ours(cmemrun: Cmemrun, group: str) -> No
     process.wait()
 
 
+def watch_a_kill(
+    group: str, tmp_path: Path, what: list[str], before: Sequence[str] = ()
+) -> tuple[Any, int, str]:
+    """What is told of OOM kills, and the report, where one more than 48 MiB came to the group."""
+    document = tmp_path / "watched.json"
+    command = [*before, CMEMRUN, "attach", *what, "--json", str(document)]
+    watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_until_it_watches(watching)
+    victim = start(group, "anon", "128")
+    assert victim.wait() != 0
+    time.sleep(0.3 * PATIENCE)
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=60)
+    return json.loads(document.read_text())["oom"], victim.pid, told
+
+
+def test_a_kill_meanwhile_and_not_the_one_before(group: str, tmp_path: Path) -> None:
+    """From a tool's log, too, which has both."""
+    mount, _ = hierarchy_of_memory()
+    limit = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
+    Path(group, limit).write_text(str(48 * MIB))
+    assert start(group, "anon", "128").wait() != 0
+    process = start(group, "none", "600")
+    # As for one who may read the log, and not the device.
+    (tmp_path / "dmesg").write_text("#!/bin/sh\nexec /usr/bin/dmesg --syslog --kernel\n")
+    (tmp_path / "dmesg").chmod(0o755)
+    hidden = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /dev/kmsg; exec "$@"', "-"]
+    for before in ([], [*hidden, "env", f"PATH={tmp_path}:/usr/bin:/bin"]):
+        pid = str(process.pid)
+        oom, victim, told = watch_a_kill(group, tmp_path, ["--pid", pid], before)
+        assert (oom["verdict"], oom["limit"]) == ("child-killed", "own"), told
+        assert [one["pid"] for one in oom["victims"]] == [victim], told
+        assert f"{'dmesg' if before else '/dev/kmsg'}: killed" in told
+    process.kill()
+    process.wait()
+
+
+def test_a_limit_above_of_a_group_with_the_same_name(group: str, tmp_path: Path) -> None:
+    mount, _ = hierarchy_of_memory()
+    limit = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
+    Path(group, limit).write_text(str(48 * MIB))
+    if mount.version == 2:
+        Path(group, "cgroup.subtree_control").write_text("+memory")
+    inner = f"{group}/{os.path.basename(group)}"
+    os.mkdir(inner)
+    process = start(inner, "none", "600")
+    oom, victim, _ = watch_a_kill(inner, tmp_path, ["--cgroup", inner])
+    assert (oom["verdict"], oom["limit"]) == ("child-killed", "ancestor")
+    assert [one["pid"] for one in oom["victims"]] == [victim]
+    process.kill()
+    process.wait()
+
+
 def test_a_container_by_its_id_and_counters_from_now_on(cmemrun: Cmemrun, group: str) -> None:
     start(group, "anon", "10", "0.1").wait()
     process = start(group, "none", "600")
@@ -160,3 +217,77 @@ def test_a_group_that_is_removed(cmemrun: Cmemrun, group: str) -> None:
             time.sleep(0.01)
     _, told = watching.communicate(timeout=60)
     assert watching.returncode == 0, told
+
+
+def test_time_lost_where_the_trees_have_other_paths(cmemrun: Cmemrun, tmp_path: Path) -> None:
+    """A run of ours has its v2 group at the top, and its v1 groups each below our own."""
+    inner = "sleep 60 & echo $! > $0.new; mv $0.new $0; wait"
+    told = tmp_path / "pid"
+    running = subprocess.Popen([CMEMRUN, "-q", "--", "sh", "-c", inner, str(told)])
+    deadline = time.monotonic() + 60
+    while not told.exists():
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.02)
+    pid = told.read_text().strip()
+    run = cmemrun("attach", "--pid", pid, "--for", "300ms", verb=True)
+    running.terminate()
+    running.wait()
+    assert "the numbers are of the whole group: 2 processes" in run["method"]["notes"]
+    assert run["at_exit"]["tasks"] in (2, None)
+    if detect().v2 is None or not HAS_PRESSURE:
+        assert run["pressure"] is None
+        assert re.search(r"^stalled +not offered here: .*(no v2 tree$|psi=0)", run.stderr, re.M)
+    else:
+        assert run["pressure"]["some_seconds"] < PATIENCE and "waiting for memory" in run.stderr
+
+
+def test_a_group_that_holds_others_too_is_not_taken_for_its_own(
+    cmemrun: Cmemrun, group: str, tmp_path: Path
+) -> None:
+    other = detect().v2
+    if other is None or hierarchy_of_memory()[0].version == 2 or not HAS_PRESSURE:
+        return
+    beside, inside = (f"{other.point}/somebodys-{os.getpid()}{name}" for name in ("", "/inside"))
+    process, another = start(group, "none", "600"), subprocess.Popen(["sleep", "600"])
+    attach = ("attach", "--cgroup", group, "--for", "100ms")
+    document = tmp_path / "alone.json"
+    os.mkdir(beside)
+    os.mkdir(inside)
+    try:
+        Path(inside, "cgroup.procs").write_text(str(process.pid))
+        assert has_pressure(cmemrun(*attach, verb=True))
+        Path(inside, "cgroup.procs").write_text(str(another.pid))
+        assert not has_pressure(cmemrun(*attach, verb=True))
+        # The one around both holds the same, once both are in the group.
+        Path(beside, "cgroup.procs").write_text(str(another.pid))
+        Path(group, "cgroup.procs").write_text(str(another.pid))
+        Path(inside, "cgroup.procs").write_text(str(process.pid))
+        assert has_pressure(cmemrun(*attach, verb=True))
+        # Not so one that holds others, whom only those outside our PID namespace see.
+        process.kill()
+        process.wait()
+        another.kill()
+        another.wait()
+        process, another = subprocess.Popen(["sleep", "600"]), subprocess.Popen(["sleep", "600"])
+        code = """
+sleep 600 &
+for group in $0 $1; do echo $! > $group/cgroup.procs; done
+shift 1
+"$@"
+kill $!
+"""
+        Path(beside, "cgroup.procs").write_text(str(another.pid))
+        alone = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", code, group, beside]
+        subprocess.run([*alone, CMEMRUN, *attach, "-q", "--json", str(document)], check=True)
+        assert json.loads(document.read_text())["pressure"] is None
+    finally:
+        for one in (process, another):
+            one.kill()
+            one.wait()
+        tree.end([beside], 5)
+
+
+def has_pressure(run: Any) -> bool:
+    if run["pressure"] is None:
+        assert "no v2 group holds just these processes" in run.stderr, run.stderr
+    return run["pressure"] is not None

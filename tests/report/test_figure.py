@@ -256,6 +256,9 @@ def test_oom_kills_have_their_moment() -> None:
         method=RUN.method._replace(attached=True),
     )
     assert "OOM kill" not in words(figure.draw([before]))
+    # Nor what was counted around it, and has turned out to be of others.
+    others = run._replace(events=Events(oom_kill=0))
+    assert "OOM kill" not in words(figure.draw([others]))
 
 
 def test_stalls_are_a_strip_of_their_own() -> None:
@@ -299,6 +302,85 @@ def test_several_runs_lie_over_each_other() -> None:
     assert "./myapp --flag" in crowd and "30 runs · cgroup-v2 · Linux 6.12.0" in crowd
 
 
+def legend(drawn: Figure) -> list[str]:
+    return [text.get_text() for one in drawn.legends for text in one.get_texts()]
+
+
+def test_kills_and_stalls_of_several_runs_are_on_their_lines() -> None:
+    killed = run_of(
+        sample(0.0, MIB, events=Events(oom_kill=0)),
+        sample(1.0, 9 * MIB, events=Events(oom_kill=1)),
+        sample(2.0, 4 * MIB, events=Events(oom_kill=1)),
+        pressure=Pressure(1.25, None),
+        events=Events(oom_kill=2),
+        at_exit=sample(2.5, 0, events=Events(oom_kill=2)),
+        command=("./killed",),
+    )
+    calm = run_of(*many(9, 2.0, MIB), command=("./calm",), pressure=Pressure(0.0, 0.0))
+    # Nobody looked before it was over.
+    unseen = calm._replace(samples=(), peak_bytes=5 * MIB, events=Events(oom_kill=1))
+    drawn = figure.draw([calm, killed, unseen])
+    assert legend(drawn) == [
+        f"1  ./calm, peak {calm.peak_bytes / 1024:.1f} KiB",
+        "2  ./killed, peak 9.0 MiB, stalled 1.25 s",
+        "3  ./calm, peak 5.0 MiB",
+        "OOM kill",
+    ]
+    marks: list[Any] = [line for line in drawn.axes[0].lines if line.get_marker() == "X"]
+    at = [(line.get_xdata()[0], line.get_ydata()[0], line.get_color()) for line in marks]
+    colours = figure.THEMES["light"].lines
+    assert at == [
+        (1.0, 9 * MIB, colours[1]),
+        (2.5, 4 * MIB, colours[1]),
+        (unseen.at_exit.elapsed_seconds, 5 * MIB, colours[2]),
+    ]
+    # The sign in the legend is none of the plot's.
+    signs: list[Any] = drawn.legends[0].legend_handles
+    assert [sign.get_marker() for sign in signs[:4]][-1] == "X"
+    assert "OOM kill" not in words(figure.draw([calm, calm]))
+    # Below the runs that are named, and all of it above the plot.
+    crowd = figure.draw([killed] * 30)
+    assert legend(crowd)[-2:] == ["and 18 more", "OOM kill"] and len(legend(crowd)) == 14
+    for one in (drawn, crowd):
+        FigureCanvasAgg(one).draw()  # type: ignore[no-untyped-call]
+        marks = [line for line in one.axes[0].lines if line.get_marker() == "X"]
+        assert all(line.get_window_extent().y1 <= one.axes[0].bbox.y1 for line in marks)
+        assert one.legends[0].get_window_extent().y0 >= one.axes[0].bbox.y1
+
+
+def test_budgets_on_what_is_drawn_are_named_lines() -> None:
+    allowed = {"anon": 50 * MIB, "working_set": 60 * MIB, "file": 900 * MIB, "peak": 70 * MIB}
+    others = {"swap": 10 * MIB, "tasks": 11, "wall": 12, "of a later version": 13}
+    budgets = tuple(Budget(name, value, 1, "sampled") for name, value in (allowed | others).items())
+    run = run_of(
+        sample(0.0, MIB), sample(9.0, 80 * MIB), budgets=budgets, pressure=Pressure(1.0, 0.0)
+    )
+    for drawn in (figure.draw([run]), figure.draw([run, run._replace(command=("./other",))])):
+        told = words(drawn)
+        assert {text for text in told if text.startswith("budget")} == {
+            "budget anon 50.0 MiB",
+            "budget working set 60.0 MiB",
+            "budget file 900.0 MiB ↑",
+            "budget 70.0 MiB",
+        }
+        heights = [ys[0] / MIB for _, ys in lines(drawn) if len(ys) == 2 and ys[0] == ys[1]]
+        assert {50, 60, 70} <= set(heights) and not {10, 900} & set(heights)
+        FigureCanvasAgg(drawn).draw()  # type: ignore[no-untyped-call]
+        for text in drawn.axes[0].texts:
+            assert text.get_window_extent().x1 <= drawn.bbox.x1, text
+    # Runs that may have different amounts have no line in common.
+    other = run._replace(budgets=(Budget("anon", 51 * MIB, 1, "sampled"), *budgets[1:]))
+    assert not [text for text in words(figure.draw([run, other])) if "anon" in text]
+
+
+def test_a_strip_is_as_wide_as_its_plot() -> None:
+    samples = [sample(float(at), MIB, pressure=Pressure(at / 4, 0.0)) for at in range(9)]
+    budgets = (Budget("working_set", MIB, 1, "sampled"),)
+    drawn = figure.draw([run_of(*samples, budgets=budgets, pressure=Pressure(2.0, 0.0))])
+    plot, strip = (axes.get_position() for axes in drawn.axes)
+    assert (plot.x0, plot.x1) == (strip.x0, strip.x1)
+
+
 def process(pid: int, size: int, pss_bytes: int | None = None) -> Process:
     return Process(pid, 1, f"worker{pid}", (f"./worker{pid}",), size, pss_bytes, None, None, 1)
 
@@ -325,6 +407,15 @@ def test_a_line_for_each_process() -> None:
     assert refused.value.hint == "run with --processes"
     with pytest.raises(BadInput, match="2 runs"):
         figure.draw([run, run], processes=True)
+
+
+def test_what_nobody_looked_at_is_named_within_the_plot() -> None:
+    look = sample(9.0, 50 * MIB, processes=(process(1, 50 * MIB),))
+    drawn = figure.draw([run_of(look, sample(10.0, MIB))], processes=True)
+    FigureCanvasAgg(drawn).draw()  # type: ignore[no-untyped-call]
+    [axes] = drawn.axes
+    [named] = [text for text in axes.texts if text.get_text() == "processes not looked at"]
+    assert named.get_window_extent().x1 <= axes.bbox.x1
 
 
 def test_hostile_names_are_text() -> None:
@@ -363,10 +454,11 @@ def test_names_at_the_right_keep_apart() -> None:
     run = run_of(
         SAMPLE,
         limits=Limits(100 * MIB),
-        budgets=tuple(
-            Budget("peak", size * MIB, 100 * MIB, "exact") for size in (99, 100, 101)
+        budgets=(
+            *(Budget("peak", size * MIB, 100 * MIB, "exact") for size in (99, 100, 101)),
+            Budget("working_set", 100 * MIB, 100 * MIB, "exact"),
         ),
-    )  # fmt: skip
+    )
     drawn = figure.draw([run])
     FigureCanvasAgg(drawn).draw()  # type: ignore[no-untyped-call]
     boxes = sorted(
@@ -374,6 +466,6 @@ def test_names_at_the_right_keep_apart() -> None:
         for text in drawn.axes[0].texts
         if text.get_text().startswith(("peak", "limit", "budget"))
     )
-    assert len(boxes) == 5
+    assert len(boxes) == 6
     for (_, top), (bottom, _) in pairwise(boxes):
         assert bottom >= top

@@ -9,8 +9,22 @@ import pytest
 
 from cmemrun.analysis.oom import judge
 from cmemrun.errors import BadInput
-from cmemrun.model import Budget, Events, Exit, Limits, Pressure, Run, Straggler
-from cmemrun.report import page
+from cmemrun.model import (
+    Budget,
+    Composition,
+    Events,
+    Exit,
+    Limits,
+    Mappings,
+    Oom,
+    OomTask,
+    Pressure,
+    Run,
+    Runtime,
+    Setting,
+    Straggler,
+)
+from cmemrun.report import page, terminal
 from tests.report.test_figure import HOSTILE, process, run_of, sample
 from tests.report.test_report import MIB, RUN, SAMPLE
 
@@ -99,6 +113,71 @@ def test_what_is_told_of_one_run() -> None:
     assert good.count("good") == 1 and good.count("bad") == 2
 
 
+DETAILED = RUN._replace(
+    at_peak=SAMPLE._replace(
+        shmem_bytes=40 * MIB,
+        sock_bytes=MIB // 2,
+        composition=Composition(file_mapped_bytes=30 * MIB, pagetables_bytes=2 * MIB),
+        processes=(process(42, 70 * MIB)._replace(mappings=Mappings(0, MIB, 2 * MIB, 0, 0, 0)),),
+        processes_elapsed_seconds=0.5,
+    ),
+    at_peak_anon=sample(0.25, 90 * MIB),
+    at_peak_working_set=sample(0.75, 95 * MIB),
+    rules=(Setting("memory.max", "1", "rule", "source"),),
+    runtime=Runtime("go", "1.22", "/x", (), "does as it is told", (("GOMEMLIMIT", "<1>"),)),
+    oom=Oom(
+        "child-killed",
+        "own",
+        tasks=(OomTask(42, "python3", 70 * MIB, MIB, -7), OomTask(43, "<b>", 0, 0, 1000)),
+        last_samples=(sample(0.5, 80 * MIB), sample(0.6, 99 * MIB, anon_bytes=98 * MIB)),
+    ),
+)
+
+
+def test_it_has_what_the_report_in_a_terminal_has() -> None:
+    parser, told = read([DETAILED])
+    shared = (
+        "shared memory 40.0 MiB, mapped files 30.0 MiB, page tables 2.0 MiB",
+        "kubectl top 90.0 MiB, docker stats 90.0 MiB",
+        "with or without inactive page cache",
+        "does as it is told",
+        "--runtime-env has set GOMEMLIMIT=<1>",
+        "stack 1.0 MiB, libraries 2.0 MiB",
+        "7 samples, refresh 500 ms, usage looked at 99 times in between",
+    )
+    report = terminal.render(DETAILED, colour=False)
+    for expected in shared:
+        assert expected in told and expected in report, expected
+    for expected in (
+        "at peak at exit highest seen at usage 100.0 MiB 1.0 MiB 101.0 MiB 1.00 s",
+        "working set 90.0 MiB n/a 90.0 MiB 750 ms anon 80.0 MiB n/a 80.0 MiB 250 ms",
+        "seen at usage working set anon file kernel swap 500 ms 80.0 MiB n/a",
+        "600 ms 99.0 MiB n/a 98.0 MiB n/a",
+        "pid RSS swap oom_score_adj name 42 70.0 MiB 1.0 MiB -7 python3 43 0 B 0 B 1000 <b>",
+    ):
+        assert expected in told, expected
+    # Each table has a heading of its own, and nothing has one that is not there.
+    tags = [tag for tag, _ in parser.elements]
+    assert tags.count("h2") == 5 == tags.count("table") + 1
+    parser, told = read([RUN])
+    assert [tag for tag, _ in parser.elements].count("h2") == 2
+    assert not [one for one in ("OOM killer", "inside", "shown by", "runtime") if one in told]
+
+
+def test_who_was_there_before_a_kill() -> None:
+    seen = DETAILED.at_peak.processes
+    oom = DETAILED.oom._replace(tasks=(), processes=seen, processes_elapsed_seconds=0.25)
+    _, told = read([DETAILED._replace(oom=oom)])
+    title = "Who was seen last before it at 250 ms pid parent PSS USS RSS swap threads command"
+    assert f"{title} {seen[0].pid} " in told and "chose from" not in told
+
+
+def test_a_part_of_somebody_elses_page_has_it_too() -> None:
+    told = page.fragment(DETAILED)
+    assert "chose from" in told and "<img" not in told
+    assert told.index("shared memory") < told.index("<details>") < told.index("chose from")
+
+
 def test_it_forbids_itself_everything_else() -> None:
     parser, _ = read([RUN])
     policy = next(a for _, a in parser.elements if a.get("http-equiv") == "Content-Security-Policy")
@@ -134,7 +213,8 @@ def test_the_picture_follows_the_theme() -> None:
     ],
 )
 def test_the_end(exit: Exit, kills: int | None, expected: str) -> None:
-    run = RUN._replace(exit=exit, events=Events(oom_kill=kills))
+    alone = RUN.peaks._replace(tasks=1)
+    run = RUN._replace(exit=exit, events=Events(oom_kill=kills), peaks=alone)
     run = run._replace(oom=judge(run))
     _, told = read([run])
     assert expected in told
@@ -163,7 +243,8 @@ def test_hostile_names_are_text() -> None:
         ),
         method=RUN.method._replace(backend=hostile, group=hostile, notes=(hostile,)),
         budgets=(Budget(hostile, 1, 2, hostile),),
-        oom=RUN.oom._replace(verdict=hostile, limit=hostile, evidence=(hostile,)),
+        oom=Oom(hostile, hostile, (), (hostile,), (OomTask(1, hostile, 0, 0, 0),)),
+        runtime=Runtime(hostile, hostile, hostile, (), hostile, ((hostile, hostile),)),
     )
     for runs, processes in (([run], False), ([run], True), ([run, run], False)):
         parser, told = read(runs, processes=processes)
@@ -196,6 +277,7 @@ def test_several_runs_have_a_column_each() -> None:
         budgets=(Budget("peak", 1, 2, "exact"),),
         samples=(sample(0.0, 1), sample(1.0, 5 * MIB)),
         peak_bytes=5 * MIB,
+        peaks=RUN.peaks._replace(tasks=1),
     )
     killed = killed._replace(oom=judge(killed))
     parser, told = read([RUN, killed])

@@ -83,7 +83,8 @@ def test_the_names_other_programs_read() -> None:
     assert read["at_exit"]["anon_bytes"] is None
     assert read["at_exit"]["working_set_bytes"] is None
     assert read["events"] == {
-        "low": None, "high": None, "max": 0, "oom": None, "oom_kill": 0, "oom_group_kill": None,
+        "low": None, "high": None, "max": 0, "oom": None, "oom_local": None, "oom_kill": 0,
+        "oom_group_kill": None,
     }  # fmt: skip
 
 
