@@ -95,7 +95,9 @@ class DirectoryGroup(DirectorySource):
             with self._noting(strict):
                 self._set_together()
         written = tuple(self._set_file(file, value) for file, value in wanted.files)
-        return self.limits()._replace(files=written)
+        made = self.limits()._replace(files=written)
+        self._most_tasks = made.pids_max if isinstance(made.pids_max, int) else None
+        return made
 
     @contextlib.contextmanager
     def _noting(self, strict: bool) -> Iterator[None]:

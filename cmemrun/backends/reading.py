@@ -83,6 +83,7 @@ class DirectorySource:
         self._pressure: ControlFile | None = next(filter(None, pressures), None)
         self._last_stat: dict[bytes, int] = {}
         self._seen = Seen()
+        self._most_tasks: int | None = None
 
     @property
     def directories(self) -> list[str]:
@@ -135,6 +136,17 @@ class DirectorySource:
     def _paging(self) -> Paging:
         """Of the last ``memory.stat`` that was understood."""
         return Paging(*map(self._last_stat.get, self.paging_keys))
+
+    def _tasks_in(self, text: bytes | None) -> int | None:
+        """What ``pids.current`` says, and never more than a limit of our own.
+
+        It has a new task for as long as the kernel takes to find that the limit refuses it
+        (``pids_try_charge``): on a machine that is busy with others that was seen.
+        """
+        found = number_in(text)
+        if found is None or self._most_tasks is None:
+            return found
+        return min(found, self._most_tasks)
 
     def _take_pressure(self) -> bytes | None:
         if self._pressure is None:

@@ -98,7 +98,7 @@ class V1Source(DirectorySource):
                 sock_bytes=None,
                 inactive_file_bytes=stat.get(b"total_inactive_file"),
                 swap_bytes=stat.get(b"total_swap"),
-                tasks=number_in(tasks),
+                tasks=self._tasks_in(tasks),
                 events=Events(
                     max=self._limit_hits(failures, with_swap),
                     oom_kill=None if kills is None else kills + inner_kills,

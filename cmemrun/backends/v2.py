@@ -92,7 +92,7 @@ class V2Source(DirectorySource):
                 sock_bytes=sock,
                 inactive_file_bytes=stat.get(b"inactive_file"),
                 swap_bytes=number_in(swap),
-                tasks=number_in(tasks),
+                tasks=self._tasks_in(tasks),
                 events=_events_in(events, local),
                 pressure=pressure_in(pressure),
                 paging=self._paging(),

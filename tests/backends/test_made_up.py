@@ -88,6 +88,17 @@ def test_pressure_is_not_offered_with_psi_0(
     group.close()
 
 
+@pytest.mark.parametrize(("limit", "tasks"), [("max", 7), ("7", 7), ("6", 6)])
+def test_a_task_that_is_being_refused_is_none(tmp_path: Path, limit: str, tasks: int) -> None:
+    """It is in ``pids.current`` for a moment (``pids_try_charge``)."""
+    fill(tmp_path, V2_6_12 | {"pids.max": f"{limit}\n"})
+    group = V2Group(str(tmp_path))
+    assert group.take(0.0).understand().tasks == 7  # nobody has said whose limit it is
+    group.limit(Limits(pids_max=UNLIMITED if limit == "max" else int(limit)))
+    assert group.take(0.0).understand().tasks == tasks
+    group.close()
+
+
 def test_v2_before_peak_kernel_swap_and_pids(tmp_path: Path) -> None:
     group = V2Group(str(fill(tmp_path, V2_5_10)))
     sample = group.take(0).understand()
