@@ -1,6 +1,7 @@
 """The same acceptance tests on every kernel: here, and in guests by ``scripts/kernels test``."""
 
 import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from tests.conftest import hierarchy_of_memory, in_guest
 
 LOADS = str(Path(__file__).with_name("loads.py"))
 MIB = 2**20
+PR_SET_THP_DISABLE = 41
 
 
 def linux() -> tuple[int, ...]:
@@ -60,3 +62,16 @@ def disk(tmp_path: Path) -> str:
         return "/mnt"
     assert os.statvfs(tmp_path).f_bavail, "no room"
     return os.environ.get("CMEMRUN_TEST_DISK", "/var/tmp")
+
+
+@pytest.fixture
+def without_huge_pages() -> Iterator[None]:
+    """For what is told apart more closely than a huge page is large.
+
+    Where all memory may be in them (``always``), khugepaged adds up to 2 MiB to whatever runs
+    when it comes by. Children inherit it (``MMF_INIT_MASK``).
+    """
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
+    yield
+    assert prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) == 0

@@ -78,7 +78,7 @@ def test_time_lost_for_want_of_memory(cmemrun: Cmemrun, disk: str) -> None:
     assert cmemrun("true")["pressure"]["some_seconds"] < 0.1
 
 
-def test_what_the_largest_has_mapped(cmemrun: Cmemrun) -> None:
+def test_what_the_largest_has_mapped(without_huge_pages: None, cmemrun: Cmemrun) -> None:
     run = cmemrun("--smaps", "--", *LOAD.split(), "anon", "32", "16" if in_guest() else "1")
     who = of(run, "anon 32")
     mapped = who["mappings"]

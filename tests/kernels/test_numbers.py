@@ -27,7 +27,7 @@ def nothing(load: Load) -> Any:
     return _nothing[0]
 
 
-def test_64_mib_is_64_mib_and_the_start(load: Load, nothing: Any) -> None:
+def test_64_mib_is_64_mib_and_the_start(without_huge_pages: None, load: Load, nothing: Any) -> None:
     start = nothing["peak_bytes"]
     runs = [load("anon", "64") for _ in range(4)]
     peaks = [run["peak_bytes"] for run in runs]

@@ -1,11 +1,9 @@
 """Repeated runs of known loads: how far they lie apart, and what that lets one tell."""
 
-import ctypes
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,7 @@ MIB = 2**20
 IS_QUICK = in_guest() and not os.environ.get("CMEMRUN_TEST_LONG")
 MANY, SOME = (5, 3) if IS_QUICK else (20, 10)
 
-PR_SET_THP_DISABLE = 41
-
-
-@pytest.fixture(autouse=True)
-def without_huge_pages() -> Iterator[None]:
-    """Or how much comes with the first touch depends on where a mapping begins (ASLR).
-
-    Children inherit it (``MMF_INIT_MASK``). Whoever is to tell apart what lies closer together
-    than a huge page does the same.
-    """
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    assert prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
-    yield
-    prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0)
+pytestmark = pytest.mark.usefixtures("without_huge_pages")
 
 
 def measured(path: Path, runs: int, mib: int) -> Any:
