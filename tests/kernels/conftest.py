@@ -16,6 +16,8 @@ from tests.conftest import hierarchy_of_memory, in_guest
 LOADS = str(Path(__file__).with_name("loads.py"))
 MIB = 2**20
 PR_SET_THP_DISABLE = 41
+WITHOUT_KMSG = ("unshare", "-m", "sh", "-c", 'mount --bind /dev/null /dev/kmsg; exec "$@"', "-")
+"""What is run behind this finds the kernel log's device put out of sight."""
 
 
 def linux() -> tuple[int, ...]:
@@ -33,22 +35,33 @@ def load(cmemrun: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def make_group(parent: str, name: str) -> str:
+    """A group in another one, which on v2 has to hand the controller on."""
+    path = f"{parent}/{name}"
+    if hierarchy_of_memory()[0].version == 2:
+        Path(parent, "cgroup.subtree_control").write_text("+memory")
+    os.mkdir(path)
+    return path
+
+
+def limit_group(path: str, max_bytes: int) -> None:
+    """As somebody may do it with a group of theirs."""
+    version = hierarchy_of_memory()[0].version
+    limit = "memory.max" if version == 2 else "memory.limit_in_bytes"
+    Path(path, limit).write_text(str(max_bytes))
+
+
 @contextlib.contextmanager
 def made_group(name: str, max_bytes: int | None = None) -> Iterator[str]:
     """A group beside ours that somebody else might have made, with a limit perhaps."""
-    mount, own = hierarchy_of_memory()
     # On v2 the tests start in the root group, which alone may have both
     # processes and groups with controllers.
-    path = f"{own}/{name}"
-    if mount.version == 2:
-        Path(own, "cgroup.subtree_control").write_text("+memory")
-    os.mkdir(path)
+    path = make_group(hierarchy_of_memory()[1], name)
     hierarchical = Path(path, "memory.use_hierarchy")
     if hierarchical.exists() and hierarchical.read_text() == "0\n":  # before Linux 5.11
         hierarchical.write_text("1")
     if max_bytes is not None:
-        limit = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
-        Path(path, limit).write_text(str(max_bytes))
+        limit_group(path, max_bytes)
     try:
         yield path
     finally:

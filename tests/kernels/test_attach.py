@@ -17,7 +17,14 @@ import pytest
 from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import detect
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory, in_guest
-from tests.kernels.conftest import LOADS, linux, made_group
+from tests.kernels.conftest import (
+    LOADS,
+    WITHOUT_KMSG,
+    limit_group,
+    linux,
+    made_group,
+    make_group,
+)
 
 MIB = 2**20
 HAS_PRESSURE = os.path.exists("/proc/pressure/memory")
@@ -124,16 +131,13 @@ def watch_a_kill(
 
 def test_a_kill_meanwhile_and_not_the_one_before(group: str, tmp_path: Path) -> None:
     """From a tool's log, too, which has both."""
-    mount, _ = hierarchy_of_memory()
-    limit = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
-    Path(group, limit).write_text(str(48 * MIB))
+    limit_group(group, 48 * MIB)
     assert start(group, "anon", "128").wait() != 0
     process = start(group, "none", "600")
     # As for one who may read the log, and not the device.
     (tmp_path / "dmesg").write_text("#!/bin/sh\nexec /usr/bin/dmesg --syslog --kernel\n")
     (tmp_path / "dmesg").chmod(0o755)
-    hidden = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /dev/kmsg; exec "$@"', "-"]
-    for before in ([], [*hidden, "env", f"PATH={tmp_path}:/usr/bin:/bin"]):
+    for before in ([], [*WITHOUT_KMSG, "env", f"PATH={tmp_path}:/usr/bin:/bin"]):
         pid = str(process.pid)
         oom, victim, told = watch_a_kill(group, tmp_path, ["--pid", pid], before)
         assert (oom["verdict"], oom["limit"]) == ("child-killed", "own"), told
@@ -144,13 +148,8 @@ def test_a_kill_meanwhile_and_not_the_one_before(group: str, tmp_path: Path) -> 
 
 
 def test_a_limit_above_of_a_group_with_the_same_name(group: str, tmp_path: Path) -> None:
-    mount, _ = hierarchy_of_memory()
-    limit = "memory.max" if mount.version == 2 else "memory.limit_in_bytes"
-    Path(group, limit).write_text(str(48 * MIB))
-    if mount.version == 2:
-        Path(group, "cgroup.subtree_control").write_text("+memory")
-    inner = f"{group}/{os.path.basename(group)}"
-    os.mkdir(inner)
+    limit_group(group, 48 * MIB)
+    inner = make_group(group, os.path.basename(group))
     process = start(inner, "none", "600")
     oom, victim, _ = watch_a_kill(inner, tmp_path, ["--cgroup", inner])
     assert (oom["verdict"], oom["limit"]) == ("child-killed", "ancestor")
@@ -198,10 +197,7 @@ def test_ctrl_c_ends_it_with_a_report(group: str, tmp_path: Path) -> None:
 
 
 def test_a_group_that_is_removed(cmemrun: Cmemrun, group: str) -> None:
-    inner = f"{group}/inner"
-    if hierarchy_of_memory()[0].version == 2:
-        Path(group, "cgroup.subtree_control").write_text("+memory")
-    os.mkdir(inner)
+    inner = make_group(group, "inner")
     process = start(inner, "none", "60")
     watching = subprocess.Popen(
         [CMEMRUN, "attach", "--cgroup", inner, "-q"], stderr=subprocess.PIPE, text=True

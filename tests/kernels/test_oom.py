@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory, in_guest
-from tests.kernels.conftest import LOADS, made_group
+from tests.kernels.conftest import LOADS, WITHOUT_KMSG, made_group
 from tests.kernels.test_limits import has_swap_accounting
 
 MIB = 2**20
 EATER = f"{sys.executable} -S -E {LOADS} anon 128"
-# The device is put out of sight, and so are the tools that would be asked next.
-UNREADABLE = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /dev/kmsg; exec "$@"', "-"]
-UNREADABLE += ["env", "PATH=/nowhere"]
+# Nor are there the tools that would be asked next.
+UNREADABLE = [*WITHOUT_KMSG, "env", "PATH=/nowhere"]
 LOAD = (sys.executable, "-S", "-E", LOADS)
 # Larger than cmemrun, to be next: v1 takes a second one where the first one's memory is slow
 # to be free, and where cmemrun is in the limited group itself, that would be cmemrun.
