@@ -20,6 +20,8 @@ import pytest
 from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import Mount, detect
 
+pytest_plugins = ["tests.selection"]
+
 # The one beside this interpreter, or, where the machine has it elsewhere, on PATH.
 CMEMRUN = shutil.which("cmemrun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or ""
 # Somebody who may write nowhere, but look everywhere: Python may lie in root's own home.

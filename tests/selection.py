@@ -1,0 +1,92 @@
+"""Which tests run where, and a record of what ran: a pytest plugin.
+
+A test says with ``@pytest.mark.needs("psi")`` what of the kernel it cannot do without. Where
+that is not to be had it is left out, and the record says so: ``scripts/test`` fails if no place
+that it ran the tests in had it.
+
+With ``CMEMRUN_TEST_REPORT`` set to a path, the record is written there as JSON::
+
+    {"tests": {NODE: [OUTCOME, SECONDS]}, "left_out": {NODE: [FEATURE, ...]}}
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FEATURES: dict[str, Callable[[], bool]] = {
+    "smp": lambda: (os.cpu_count() or 1) > 1,
+    "huge_pages": lambda: _reads("/sys/kernel/mm/transparent_hugepage/enabled", "[always]"),
+    "psi": lambda: Path("/proc/pressure/memory").exists() and _is_v2(),
+}
+"""What a kernel may lack, and whether the one we run on has it."""
+
+
+def _reads(path: str, word: str) -> bool:
+    return Path(path).exists() and word in Path(path).read_text()
+
+
+def _is_v2() -> bool:
+    return Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+class _Record:
+    """What ran, how it ended, how long it took; and what was left out for want of what."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, tuple[str, float]] = {}
+        self.left_out: dict[str, list[str]] = {}
+
+    def add(self, report: pytest.TestReport) -> None:
+        outcome, seconds = self.tests.get(report.nodeid, ("passed", 0.0))
+        if report.outcome != "passed":
+            outcome = report.outcome
+        self.tests[report.nodeid] = (outcome, seconds + report.duration)
+
+
+_record = pytest.StashKey[_Record]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_record] = _Record()
+    config.pluginmanager.register(_Workers(config.stash[_record]), "workers-record")
+
+
+@pytest.hookimpl(trylast=True)  # of those that the command line has selected
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    offered = {name for name, is_there in FEATURES.items() if is_there()}
+    left_out = config.stash[_record].left_out
+    for item in items:
+        needed = {name for mark in item.iter_markers("needs") for name in mark.args}
+        if unknown := needed - FEATURES.keys():
+            raise pytest.UsageError(f"{item.nodeid} needs {unknown}, unknown to {__name__}")
+        if lacking := sorted(needed - offered):
+            left_out[item.nodeid] = lacking
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+    items[:] = [item for item in items if item.nodeid not in left_out]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    record = session.config.stash[_record]
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:  # of xdist: the one who wrote down the reports asks for this
+        output["left_out"] = record.left_out
+    elif path := os.environ.get("CMEMRUN_TEST_REPORT"):
+        Path(path).write_text(json.dumps({"tests": record.tests, "left_out": record.left_out}))
+
+
+class _Workers:
+    """What comes from the tests, those of xdist's workers too."""
+
+    def __init__(self, record: _Record) -> None:
+        self._record = record
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._record.add(report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._record.left_out |= getattr(node, "workeroutput", {}).get("left_out", {})
