@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +36,9 @@ def list_guests() -> None:
     """Print the guests, and what a place is."""
     for guest in GUESTS.values():
         how = "emulated, two CPUs" if guest.is_emulated else "user-mode"
-        where = PLACES[guest.place] if guest.place else f"root, cgroups {guest.layout}"
-        print(f"{guest.name:24} Linux {guest.kernel}, {how}: {where}")
+        print(f"{guest.name:14} Linux {guest.kernel}, {how}, cgroups {guest.layout}")
+        for place in guest.places:
+            print(f"  {guest.name}-{place}: {PLACES[place]}")
 
 
 @app.command()
@@ -46,8 +48,9 @@ def setup() -> None:
         raise SystemExit("guests: setup needs root")
     debian.install(_COMMANDS)
     debian.DATA.mkdir(parents=True, exist_ok=True)
-    kernels.setup()
-    images.setup()
+    with ThreadPoolExecutor() as side_by_side:
+        for one in [side_by_side.submit(each) for each in (*images.tasks(), kernels.setup)]:
+            one.result()
 
 
 @app.command()
@@ -69,7 +72,7 @@ def run(name: Name, command: list[str], seconds: Seconds = 600, disk_mib: int = 
 def test(name: Name, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run the tests that are for this guest; more arguments go to pytest."""
     guest = catalog.find(name)
-    python = "python3" if guest.place or guest.is_emulated else ".venv/bin/python"
+    python = "python3" if guest.places or guest.is_emulated else ".venv/bin/python"
     quiet = ("-q", "--color=no", "-p", "no:cacheprovider")
     command = (python, "-m", "pytest", *quiet, *guest.tests, *(arguments or ()))
     _exit(guest, command, 1500, 500)
@@ -79,8 +82,8 @@ def _exit(guest: catalog.Guest, command: tuple[str, ...], seconds: float, disk_m
     variables = {name: os.environ[name] for name in os.environ if name.startswith("CMEMRUN_TEST_")}
     report = variables.pop("CMEMRUN_TEST_REPORT", None)
     ended = run_guest(guest, command, variables=variables, seconds=seconds, disk_mib=disk_mib)
-    if report and ended.report:
-        Path(report).write_bytes(ended.report)
+    if report and ended.reports:
+        Path(report).write_bytes(b"\n".join(ended.reports.values()))
     if ended.status is None:
         print(f"guest {guest.name}: {ended.reason}", file=sys.stderr)
     raise SystemExit(255 if ended.status is None else ended.status)

@@ -1,7 +1,7 @@
 """The guests: which kernel, which cgroup layout, which tests each of them runs."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 __all__ = ["GUESTS", "PLACES", "Guest", "find"]
 
@@ -22,26 +22,27 @@ PLACES = {
 
 @dataclass(frozen=True)
 class Guest:
-    """One kernel with one userland; ``place`` is given where systemd boots it."""
+    """One kernel with one userland; with ``places`` it is systemd that boots it."""
 
     name: str
     kernel: str
     layout: Layout = "unified"
-    suite: str = "bookworm"
-    place: str | None = None
+    suite: Literal["bookworm", "trixie"] = "bookworm"
+    places: tuple[str, ...] = ()
+    """Where the tests run, in one place after the other."""
     is_emulated: bool = False
     only_long: bool = False
-    """Not worth a CI run of its own: ``scripts/test --long`` has it."""
+    """Not worth a part of every CI run: ``scripts/test --long`` has it."""
 
     @property
     def kernel_arguments(self) -> tuple[str, ...]:
-        hybrid = self.place and self.layout == "hybrid"
-        return ("systemd.unified_cgroup_hierarchy=0",) if hybrid else ()
+        is_hybrid = self.places and self.layout == "hybrid"
+        return ("systemd.unified_cgroup_hierarchy=0",) if is_hybrid else ()
 
     @property
     def tests(self) -> tuple[str, ...]:
         """What of the suite it runs, as arguments of pytest."""
-        if self.place:
+        if self.places:
             return ("tests/places",)
         # Who may write what of a group differs between kernels and hierarchies.
         rights = (
@@ -54,42 +55,34 @@ class Guest:
             return everything
         return (*everything, "-m", "not kernel_independent")
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """What tells the tests where they are."""
-        if not self.place:
-            return {"CMEMRUN_TEST_GUEST": self.name}
-        version = "" if self.layout == "unified" else "-v1"
-        return {"CMEMRUN_TEST_GUEST": self.name, "CMEMRUN_TEST_PLACE": self.place + version}
 
-
-def _places(version: str, *places: str, **more: Any) -> tuple[Guest, ...]:
-    return tuple(
-        Guest(f"{version}-{place}", place=place, **({"kernel": "6.12"} | more)) for place in places
-    )
-
-
-# The usual place on both systemds, the others on one of them but for ``--long``.
+# The usual places on both systemds, the others on one of them.
 GUESTS = {
     guest.name: guest
     for guest in (
         Guest("6.12", "6.12"),
+        Guest("252", "6.12", places=tuple(PLACES)),
         Guest("6.12-emulated", "6.12", is_emulated=True),
         Guest("6.1", "6.1"),
         Guest("5.10", "5.10"),
         Guest("5.10-legacy", "5.10", "legacy"),
+        Guest(
+            *("257", "6.12", "unified", "trixie"),
+            places=("login", "nobus", "delegated", "writable-container"),
+        ),
+        Guest("252-hybrid", "6.1", "hybrid", places=("root", "login")),
         # The machine that developers and CI have is hybrid as well, and runs all of these tests.
         Guest("6.1-hybrid", "6.1", "hybrid", only_long=True),
-        *_places("252", *PLACES),
-        *_places("257", "login", "nobus", "delegated", "writable-container", suite="trixie"),
-        *_places("257", "service", "root", suite="trixie", only_long=True),
-        *_places("252-hybrid", "root", "login", kernel="6.1", layout="hybrid"),
     )
 }
 
 
 def find(name: str) -> Guest:
-    """Return the guest of that name; ``SystemExit`` with the names there are otherwise."""
-    if name not in GUESTS:
-        raise SystemExit(f"no guest {name!r}; there are {', '.join(GUESTS)}")
-    return GUESTS[name]
+    """Return a guest, or one place of it (``252-login``); ``SystemExit`` if there is none."""
+    if name in GUESTS:
+        return GUESTS[name]
+    for guest in GUESTS.values():
+        place = name.removeprefix(f"{guest.name}-")
+        if guest.places and place in PLACES:
+            return replace(guest, name=name, places=(place,))
+    raise SystemExit(f"no guest {name!r}; there are {', '.join(GUESTS)}")

@@ -2,11 +2,13 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from scripts.guests import debian
 
-__all__ = ["image", "missing", "setup"]
+__all__ = ["image", "missing", "tasks"]
 
 _SUITES = ("bookworm", "trixie")
 # Beside Debian as it is, others who measure: the last cAdvisor in Debian is in bullseye.
@@ -75,11 +77,9 @@ def missing() -> list[str]:
     return [str(image(suite)) for suite in _SUITES if not _is_built(suite)]
 
 
-def setup() -> None:
-    """Build the images that are missing."""
-    for suite in _SUITES:
-        if not _is_built(suite):
-            _build(suite)
+def tasks() -> list[Callable[[], None]]:
+    """What builds the images that are missing, each for itself."""
+    return [partial(_build, suite) for suite in _SUITES if not _is_built(suite)]
 
 
 def _description(suite: str) -> str:

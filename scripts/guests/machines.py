@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.guests import debian, images, kernels
@@ -25,7 +25,7 @@ _MEMORY_MIB = 2048
 _ALWAYS = ("quiet", "log_buf_len=4M")
 # The last lines of what it prints; what is before them may not end its own line.
 _STATUS = re.compile(rb"guest-status (\d+)\r?\n")
-_REPORT = re.compile(rb"guest-report (\S+)\r?\n")
+_REPORT = re.compile(rb"guest-report (\S*) (\S+)\r?\n")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Ended:
 
     status: int | None
     reason: str = ""
-    report: bytes = b""
-    """What the command left in ``$CMEMRUN_TEST_REPORT``."""
+    reports: dict[str, bytes] = field(default_factory=dict)
+    """What the command left in ``$CMEMRUN_TEST_REPORT``, by place (or an empty word)."""
 
 
 def run(
@@ -52,16 +52,17 @@ def run(
         directory.chmod(0o755)
         if guest.is_emulated:
             machine, output = _emulated(guest, command, variables, directory)
-        elif guest.place:
+        elif guest.places:
             machine, output = _with_systemd(guest, command, variables, directory)
         else:
             machine, output = _user_mode(guest, command, variables, directory, disk_mib)
         console = directory / "console"
         how = _follow(machine, output, console, seconds)
         text = output.read_bytes()
-        said, report = _STATUS.findall(text), _REPORT.findall(text)
+        said = _STATUS.findall(text)
         if said and not how:
-            return Ended(int(said[-1]), report=base64.b64decode(report[-1]) if report else b"")
+            written = {name.decode(): base64.b64decode(it) for name, it in _REPORT.findall(text)}
+            return Ended(int(said[-1]), reports=written)
         tail = console.read_bytes().decode(errors="replace").splitlines()[-20:]
         return Ended(None, "\n".join((how or "the guest ended without a result", *tail)))
 
@@ -157,7 +158,7 @@ def _init(
         "PYTHONDONTWRITEBYTECODE": "1",
         "CMEMRUN_TEST_DISK": "/mnt",
         "CMEMRUN_TEST_REPORT": "/tmp/guest-report",
-        **guest.environment,
+        "CMEMRUN_TEST_GUEST": guest.name,
         **variables,
     }
     cgroups = {
@@ -193,7 +194,7 @@ ip link set lo up 2> /dev/null
 cd {shlex.quote(str(ROOT))}
 {{ {shlex.join(command)}
 status=$?
-[ ! -s /tmp/guest-report ] || echo "guest-report $(base64 -w 0 /tmp/guest-report)"
+[ ! -s /tmp/guest-report ] || echo "guest-report  $(base64 -w 0 /tmp/guest-report)"
 echo "guest-status $status"; }} > {at}/output 2>&1 < /dev/null
 sync
 echo o > /proc/sysrq-trigger; exec sleep 60

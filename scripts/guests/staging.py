@@ -26,24 +26,26 @@ _AS = {
 _SERVICE = "systemd-run --quiet --pipe --wait --collect"
 _USER_SERVICE = f"{_AS['tester']} systemd-run --user --quiet --pipe --wait --collect"
 _START = {
-    "service": f"{_USER_SERVICE} bash /opt/command",
-    "delegated": f"{_USER_SERVICE} -p Delegate=yes bash /opt/command",
-    "container": f"{_USER_SERVICE} bash /opt/container",
-    "writable-container": f"{_USER_SERVICE} bash /opt/container"
+    "service": f"{_USER_SERVICE} bash /opt/command service",
+    "delegated": f"{_USER_SERVICE} -p Delegate=yes bash /opt/command delegated",
+    "container": f"{_USER_SERVICE} bash /opt/container container",
+    "writable-container": f"{_USER_SERVICE} bash /opt/container writable-container"
     " --security-opt unmask=/sys/fs/cgroup",
-    "login": f"{_SERVICE} -p PAMName=login -p User=tester -E HOME=/home/tester bash /opt/command",
-    "nobus": f"{_AS['nobus']} bash /opt/command",
-    "root": f"{_AS['root']} bash /opt/command",
-    "root-delegated": f"{_AS['root']} {_SERVICE} -p Delegate=yes bash /opt/command",
+    "login": f"{_SERVICE} -p PAMName=login -p User=tester -E HOME=/home/tester"
+    " bash /opt/command login",
+    "nobus": f"{_AS['nobus']} bash /opt/command nobus",
+    "root": f"{_AS['root']} bash /opt/command root",
+    "root-delegated": f"{_AS['root']} {_SERVICE} -p Delegate=yes bash /opt/command root-delegated",
 }
 # A container needs no image: a skeleton with the guest's own /usr in it.
 _CONTAINER = """\
+place=$1; shift
 skeleton=$HOME/skeleton
 mkdir -p "$skeleton"/{usr,etc,opt,proc,sys,dev,run,tmp,root,var/tmp}
 for name in bin sbin lib lib64; do ln -sfn usr/$name "$skeleton/$name"; done
 cp /etc/{passwd,group,ld.so.cache} "$skeleton/etc/"
 exec podman --storage-driver=vfs run --rm --quiet --network=none --cgroupns=private --memory=512m \\
-  "$@" --rootfs -v /usr:/usr:ro -v /opt:/opt:ro "$skeleton" bash /opt/command
+  "$@" --rootfs -v /usr:/usr:ro -v /opt:/opt:ro "$skeleton" bash /opt/command "$place"
 """
 # systemd has done all of this on its own machines.
 _EMULATED = """\
@@ -53,14 +55,17 @@ mkdir -p /dev/shm /dev/pts; mount -t tmpfs tmpfs /dev/shm; mount -t devpts devpt
 mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp; ip link set lo up 2> /dev/null
 ln -sfn /proc/self/fd /dev/fd; ln -sfn /var/tmp /mnt/tmp
 exec < /dev/null > /dev/ttyS1 2>&1; stty -F /dev/ttyS1 raw
+env -i HOME=/root USER=root bash /opt/command ""
+echo "guest-status $?"
+sync; echo o > /proc/sysrq-trigger; sleep 60
 """
 
 
 def stage(guest: Guest, command: tuple[str, ...], variables: Mapping[str, str], to: Path) -> None:
     """Put it together in a new directory, readable for all.
 
-    The command's status is the last line of its output, ``guest-status N``, after what it left
-    in ``/tmp/guest-report``, if anything, as the line ``guest-report BASE64``.
+    The last line of the output is ``guest-status N``, the command's status; before it, what
+    the command left in ``$CMEMRUN_TEST_REPORT``, if anything, as ``guest-report PLACE BASE64``.
     """
     os.umask(0o022)
     (to / "cmemrun").mkdir(parents=True)
@@ -92,29 +97,25 @@ def stage(guest: Guest, command: tuple[str, ...], variables: Mapping[str, str], 
         "LANG": "C.UTF-8",
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
-        "CMEMRUN_TEST_REPORT": "/tmp/guest-report",
-        **guest.environment,
+        "CMEMRUN_TEST_GUEST": guest.name,
         **variables,
     }
     if sys.version_info[:2] != _PYTHON[guest.suite]:  # what is compiled here is of no use there
         settings["PYTHONPYCACHEPREFIX"] = "/tmp/pyc"
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
-    (to / "command").write_text(
-        f"{exports}cd /opt/cmemrun\n{shlex.join(command)}\nstatus=$?\n"
-        '[ ! -s /tmp/guest-report ] || echo "guest-report $(base64 -w 0 /tmp/guest-report)"\n'
-        "exit $status\n"
-    )
+    version = "" if guest.layout == "unified" else "-v1"
+    (to / "command").write_text(f"""\
+{exports}
+{f'export CMEMRUN_TEST_PLACE="$1{version}"' if guest.places else ""}
+export CMEMRUN_TEST_REPORT=/tmp/guest-report."$1"
+cd /opt/cmemrun
+{shlex.join(command)}
+status=$?
+[ ! -s "$CMEMRUN_TEST_REPORT" ] || echo "guest-report $1 $(base64 -w 0 "$CMEMRUN_TEST_REPORT")"
+exit $status
+""")
     (to / "container").write_text(_CONTAINER)
-    if guest.place:
-        # Its own file, and not the unit's pipe, as a journal would take it.
-        begin = "for i in $(seq 100); do [ -S /run/user/1000/bus ] && break; sleep 0.1; done\n"
-        begin += "exec < /dev/null > /opt/output 2>&1\n"
-        start = _START[guest.place]
-        end = "sync"
-    else:
-        begin, start = _EMULATED, f"{_AS['root']} bash /opt/command"
-        end = "sync; echo o > /proc/sysrq-trigger; sleep 60"
-    (to / "start").write_text(f'{begin}{start}\necho "guest-status $?"\n{end}\n')
+    (to / "start").write_text(_in_places(guest) if guest.places else _EMULATED)
     (to / "output").touch()
     for directory, _, names in os.walk(to):
         for path in (directory, *(f"{directory}/{name}" for name in names)):
@@ -122,3 +123,16 @@ def stage(guest: Guest, command: tuple[str, ...], variables: Mapping[str, str], 
                 mode = os.stat(path).st_mode
                 os.chmod(path, mode | 0o444 | (0o111 if mode & 0o100 else 0))
     (to / "bin/cmemrun").chmod(0o755)
+
+
+def _in_places(guest: Guest) -> str:
+    lines = [
+        "for i in $(seq 100); do [ -S /run/user/1000/bus ] && break; sleep 0.1; done",
+        # Its own file, and not the unit's streams, which would be the journal.
+        "exec < /dev/null > /opt/output 2>&1",
+        "status=0",
+    ]
+    for place in guest.places:
+        lines += [f"echo '== {place}'"] if len(guest.places) > 1 else []
+        lines += [f"{_START[place]} || status=$?"]
+    return "\n".join((*lines, 'echo "guest-status $status"', "sync", ""))

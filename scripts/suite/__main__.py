@@ -57,7 +57,7 @@ def _steps(mode: str) -> tuple[list[Step], list[str]]:
     ]
     if os.geteuid() != 0:
         tests = tuple(f"tests/{name}" for name in _FOR_ALL)
-        few = Step("tests here", (*_PYTEST, *tests), has_tests=True)
+        few = Step("tests here", (*_PYTEST, *tests), records=1)
         return [*checks, few], ["tests that make groups, and guests: they need root"]
     if mode == "--quick":
         here = [_here("tests here", "-m", "not slow", "--ignore=tests/kernels")]
@@ -72,7 +72,7 @@ def _steps(mode: str) -> tuple[list[Step], list[str]]:
 
 
 def _here(name: str, *arguments: str) -> Step:
-    return Step(name, (*_PYTEST, "-n", "2", "tests", *arguments), lanes=2, has_tests=True)
+    return Step(name, (*_PYTEST, "-n", "2", "tests", *arguments), lanes=2, records=1)
 
 
 def _guests(wanted: Sequence[Guest], *arguments: str) -> tuple[list[Step], list[str]]:
@@ -83,7 +83,11 @@ def _guests(wanted: Sequence[Guest], *arguments: str) -> tuple[list[Step], list[
         return [], [f"guest {guest.name}: {checked.stderr.strip()}" for guest in wanted]
     python = (f"{_BIN}/python", "-m", "scripts.guests", "test")
     return [
-        Step(f"guest {guest.name}", (*python, guest.name, "--", *arguments), has_tests=True)
+        Step(
+            f"guest {guest.name}",
+            (*python, guest.name, "--", *arguments),
+            records=len(guest.places) or 1,
+        )
         for guest in wanted
     ], []
 

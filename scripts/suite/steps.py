@@ -8,10 +8,11 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from scripts.suite.cpu import Meter
 
-__all__ = ["Ended", "Running", "Step"]
+__all__ = ["Ended", "Running", "Step", "Test"]
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,21 @@ class Step:
     command: tuple[str, ...]
     lanes: int = 1
     """How many processors it keeps busy."""
-    has_tests: bool = False
-    """Runs pytest with the record of ``tests/selection.py``: a run without tests is a failure."""
+    records: int = 0
+    """How often it runs pytest with the record of ``tests/selection.py``, in guests at each place.
+
+    One without tests is a failure.
+    """
     seconds: float = 2400
     """No step takes longer that does not hang."""
+
+
+class Test(NamedTuple):
+    """One test as it ended."""
+
+    node: str
+    outcome: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Ended:
     wall_seconds: float
     cpu_seconds: float | None
     why_red: str = ""
-    tests: dict[str, tuple[str, float]] = field(default_factory=dict)
+    tests: list[Test] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -76,15 +88,22 @@ class Running:
             self._output.seek(0)
             output = self._output.read().decode(errors="replace")
             written = Path(self._report.name).read_bytes()
-        record = json.loads(written) if written else {}
-        if self.step.has_tests and not why and not record.get("tests"):
-            why = "ended well, but ran no test"
+        records = [json.loads(line) for line in written.splitlines()]
+        ran = sum(bool(record["tests"]) for record in records)
+        if not why and ran < self.step.records:
+            why = f"ended well, but {self.step.records - ran} of {self.step.records} ran no test"
+        tests = [
+            Test(node, outcome, seconds)
+            for record in records
+            for node, (outcome, seconds) in record["tests"].items()
+        ]
+        left_out = {node: names for record in records for node, names in record["left_out"].items()}
         return Ended(
             self.step,
             output,
             time.monotonic() - self._begun,
             self._meter.close(),
             why,
-            {node: (how, seconds) for node, (how, seconds) in record.get("tests", {}).items()},
-            record.get("left_out", {}),
+            tests,
+            left_out,
         )

@@ -16,7 +16,7 @@ _SLOWEST = 5
 
 def never_offered(ended: Sequence[Ended]) -> list[str]:
     """Which tests ran nowhere, as no place had what they need; a line each."""
-    ran = {node for each in ended for node in each.tests}
+    ran = {test.node for each in ended for test in each.tests}
     lacking = {node: names for each in ended for node, names in each.left_out.items()}
     return [
         f"{node} ran nowhere: it needs {', '.join(names)}"
@@ -33,12 +33,12 @@ def show(ended: Sequence[Ended], wall_seconds: float) -> None:
         table.add_column(name, justify="right")
     table.add_column("slowest tests, s", overflow="ellipsis", no_wrap=True)
     for each in ended:
-        count = Counter(outcome for outcome, _ in each.tests.values())
+        count = Counter(test.outcome for test in each.tests)
         table.add_row(
             each.step.name,
             f"{each.wall_seconds:.0f}",
             "?" if each.cpu_seconds is None else f"{each.cpu_seconds:.0f}",
-            str(sum(count.values()) or ""),
+            str(len(each.tests) or ""),
             str(count["failed"] or ("red" if each.why_red else "")),
             ", ".join(_slowest(each)),
         )
@@ -49,9 +49,9 @@ def show(ended: Sequence[Ended], wall_seconds: float) -> None:
 
 
 def _slowest(ended: Ended) -> list[str]:
-    by_time = sorted(ended.tests.items(), key=lambda item: item[1][1], reverse=True)
+    by_time = sorted(ended.tests, key=lambda test: test.seconds, reverse=True)
     return [
-        f"{node.rpartition('::')[2].removeprefix('test_')} {seconds:.0f}"
-        for node, (_, seconds) in by_time[:_SLOWEST]
-        if seconds >= 1
+        f"{test.node.rpartition('::')[2].removeprefix('test_')} {test.seconds:.0f}"
+        for test in by_time[:_SLOWEST]
+        if test.seconds >= 1
     ]

@@ -22,8 +22,8 @@ def ended(step: Step) -> Ended:
 
 
 def reporting(name: str, **record: object) -> Step:
-    command = (sys.executable, "-c", WRITE, json.dumps(record))
-    return Step(name, command, has_tests=True)
+    command = (sys.executable, "-c", WRITE, json.dumps({"left_out": {}} | record))
+    return Step(name, command, records=1)
 
 
 def test_step_that_fails_is_red_with_its_status() -> None:
@@ -40,16 +40,27 @@ def test_step_that_hangs_is_ended_and_red() -> None:
     assert (found.why_red, found.output) == ("hung", "begun\n")
 
 
-@pytest.mark.parametrize("command", [("true",), (sys.executable, "-c", WRITE, '{"tests": {}}')])
+@pytest.mark.parametrize(
+    "command", [("true",), (sys.executable, "-c", WRITE, '{"tests": {}, "left_out": {}}')]
+)
 def test_step_that_ran_no_test_is_red(command: tuple[str, ...]) -> None:
-    assert ended(Step("silent", command, has_tests=True)).why_red == "ended well, but ran no test"
+    assert ended(Step("silent", command, records=1)).why_red == "ended well, but 1 of 1 ran no test"
 
 
-def test_cpu_time_is_that_of_processes_nobody_waits_for() -> None:
+def test_step_of_two_places_is_red_if_one_ran_no_test() -> None:
+    record = json.dumps({"tests": {"a": ["passed", 1]}, "left_out": {}})
+    found = ended(Step("silent", (sys.executable, "-c", WRITE, record), records=2))
+    assert (found.why_red, len(found.tests)) == ("ended well, but 1 of 2 ran no test", 1)
+
+
+def test_cpu_time_is_that_of_processes_nobody_waits_for(tmp_path: Path) -> None:
     burn = "import time\nwhile time.process_time() < 0.5: pass"
-    orphan = f"{sys.executable} -c '{burn}' & echo > /dev/null"
-    waited = ended(Step("orphan", ("sh", "-c", f"({orphan}) ; sleep 0.1; exec sleep 2")))
-    assert waited.cpu_seconds is None or waited.cpu_seconds >= 0.5
+    done = tmp_path / "done"
+    orphan = f"( ({sys.executable} -S -c '{burn}'; touch {done}) & )"
+    found = ended(
+        Step("orphan", ("sh", "-c", f"{orphan}; until [ -e {done} ]; do sleep 0.1; done"))
+    )
+    assert found.cpu_seconds is None or found.cpu_seconds >= 0.5
 
 
 def test_feature_that_no_step_offered_is_named_with_its_test() -> None:
