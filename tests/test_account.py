@@ -9,7 +9,7 @@ from cmemrun.backends.base import Source, Taken
 from cmemrun.kernel.kmsg import KernelLog
 from cmemrun.model import Sample
 from cmemrun.sampler import Sampler, Sampling
-from tests.report.test_report import RUN
+from tests.made_up import RUN
 
 MIB = 2**20
 

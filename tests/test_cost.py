@@ -24,7 +24,8 @@ from cmemrun.sampler import Sampler, Sampling
 from scripts.costs.measuring import PROGRAMS
 from scripts.costs.share import measured, used
 from tests.conftest import CMEMRUN
-from tests.report.test_panel import LIMITED, MIB, SAMPLE, process
+from tests.made_up import MIB
+from tests.report.live import LIMITED, SAMPLE, process
 
 RUNEXEC = str(Path(sys.executable).with_name("runexec"))
 

@@ -9,7 +9,7 @@ from cmemrun.analysis.metrics import METRICS, missing
 from cmemrun.errors import BadInput
 from cmemrun.model import Assertion, Budget, Events, Peaks, Pressure, Sample
 from cmemrun.report import document, words
-from tests.report.test_report import RUN
+from tests.made_up import RUN
 
 MIB = 2**20
 WATCHED = RUN._replace(

@@ -19,7 +19,7 @@ from cmemrun.model import (
     Run,
     Sample,
 )
-from tests.report.test_report import RUN
+from tests.made_up import RUN
 
 KILLED = Exit(None, signal.SIGKILL)
 DONE = Exit(0, None)

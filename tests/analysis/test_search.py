@@ -1,47 +1,12 @@
 """The search on programs that are made up here: how near it comes, and in how many runs."""
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cmemrun.analysis.search import Criteria, Fit, Outcome, Trial, search
-
-MIB = 2**20
-
-
-class MadeUp:
-    """A program that needs so much, and is slow below another."""
-
-    def __init__(
-        self,
-        need: float,
-        *,
-        peak: float | None = None,
-        kept: float | None = None,
-        fast_from: float = 0,
-        noise: float = 0,
-        stalls: bool = True,
-    ) -> None:
-        self.need, self.peak, self.kept = need, need if peak is None else peak, kept
-        self.fast_from, self.noise, self.stalls = fast_from, noise, stalls
-        self.random = random.Random(1)
-        self.limits: list[int | None] = []
-
-    def __call__(self, limit_bytes: int | None) -> Trial:
-        self.limits.append(limit_bytes)
-        limit = float("inf") if limit_bytes is None else limit_bytes / MIB
-        lost = 1.0 if limit < self.fast_from else 0.0
-        need = self.need + self.random.uniform(-self.noise, self.noise)
-        return Trial(
-            limit_bytes=limit_bytes,
-            outcome=Outcome.OK if limit >= need else Outcome.KILLED,
-            wall_seconds=1.0 + lost + self.random.uniform(0, 0.05),
-            stall_seconds=lost if self.stalls else None,
-            peak_bytes=int(min(self.peak, limit) * MIB),
-            kept_bytes=None if self.kept is None else int(self.kept * MIB),
-        )
+from tests.made_up import MIB
+from tests.searches import MadeUp
 
 
 @given(

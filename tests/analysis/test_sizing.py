@@ -6,7 +6,7 @@ import pytest
 
 from cmemrun.analysis.sizing import recommend
 from cmemrun.model import Events, Limits, Oom, Peaks, Pressure, Run, Sample
-from tests.report.test_report import RUN
+from tests.made_up import RUN
 
 MIB = 2**20
 

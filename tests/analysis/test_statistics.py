@@ -6,14 +6,9 @@ from cmemrun.analysis.comparison import Comparison, Difference, compare, judge_g
 from cmemrun.analysis.statistics import Spread, summarize
 from cmemrun.errors import NotOffered
 from cmemrun.model import Events, Exit, Oom, Run
-from tests.report.test_report import RUN
+from tests.made_up import MIB, RUN, runs
 
-MIB = 2**20
 RESOLUTION = RUN.method.resolution_bytes
-
-
-def runs(*peaks: float, **more: object) -> list[Run]:
-    return [RUN._replace(peak_bytes=int(peak * MIB), **more) for peak in peaks]  # type: ignore[arg-type]
 
 
 def peak_of(some: list[Run]) -> Spread:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands.test_repeats import anon, cmemrun, measured
+from tests.commands.running import anon, cmemrun, measured
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import pytest
 from cmemrun.commands import main
 from cmemrun.report import document, fit_document, record
 from tests.conftest import CMEMRUN
-from tests.report.test_curve import USUAL
-from tests.report.test_report import RUN
+from tests.made_up import RUN
+from tests.searches import USUAL
 
 STARTS = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
 

@@ -20,7 +20,7 @@ from cmemrun.errors import BadInput
 from cmemrun.model import Composition, Events, Exit, Measurement, Paging, Process
 from cmemrun.report import document, record, series_csv, terminal
 from tests.conftest import CMEMRUN, Cmemrun
-from tests.report.test_report import RUN, SAMPLE
+from tests.made_up import RUN, SAMPLE
 
 pytestmark = pytest.mark.slow
 

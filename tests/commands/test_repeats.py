@@ -7,34 +7,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.commands.running import LOAD, anon, cmemrun, measured
 from tests.conftest import CMEMRUN
-from tests.kernels.conftest import LOADS
 
 pytestmark = pytest.mark.slow
 
 MIB = 2**20
-LOAD = [sys.executable, "-S", "-E", LOADS]
-
-
-def cmemrun(*arguments: str, status: int = 0, at: Path | None = None) -> Any:
-    done = subprocess.run(
-        [CMEMRUN, *arguments], capture_output=True, text=True, check=False, cwd=at
-    )
-    assert done.returncode == status, done.stderr
-    return done
-
-
-def measured(path: Path, *arguments: str, status: int = 0, at: Path | None = None) -> Any:
-    done = cmemrun("--json", str(path), *arguments, status=status, at=at)
-    return json.loads(path.read_text()) | {"stderr": done.stderr}
-
-
-def anon(mib: int) -> list[str]:
-    return [*LOAD, "anon", str(mib), "0.05"]
 
 
 def test_several_runs_are_one_document_with_what_is_typical(tmp_path: Path) -> None:

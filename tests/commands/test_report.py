@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from cmemrun.model import Budget, Measurement
 from cmemrun.report import FORMATS, document, fit_document, measurements, render
 from tests.conftest import CMEMRUN, Cmemrun
+from tests.made_up import MIB, RUN
 from tests.report.hostile import NASTY
-from tests.report.test_report import MIB, RUN
 
 pytestmark = pytest.mark.slow
 

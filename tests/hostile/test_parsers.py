@@ -24,9 +24,9 @@ from cmemrun.kernel.files import parse_keyed, parse_limit, parse_pressure, parse
 from cmemrun.kernel.hierarchy import parse_memberships, parse_mounts
 from cmemrun.kubernetes.quantity import parse_bytes
 from cmemrun.units import parse_duration, parse_size
-from tests.commands.test_profiles import POD
 from tests.hostile.fuzz import fuzz, torn
-from tests.kernel.test_oomlog import LINUX_4_19, LINUX_6_12, MACHINE, TOGETHER
+from tests.kernel.logs import LINUX_4_19, LINUX_6_12, MACHINE, TOGETHER
+from tests.kubernetes.pods import POD
 
 # Whatever the kernel lets stand in a name: all but the end of a line, and NUL.
 NAMES = st.binary(min_size=1, max_size=40).map(

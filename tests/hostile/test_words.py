@@ -19,17 +19,18 @@ from xml.etree import ElementTree
 import pytest
 
 from cmemrun.analysis.comparison import compare
+from cmemrun.commands import inputs
 from cmemrun.commands.console import say
 from cmemrun.model import Limits, Measurement
 from cmemrun.report import FORMATS, figure, page, panel, render, summary, terminal
 from cmemrun.report.curve_page import render as render_curve
 from cmemrun.report.fit_document import SavedFit
 from tests.conftest import CMEMRUN, Cmemrun
+from tests.hostile.full import FULL, FULL_SAMPLE, SEARCH
 from tests.hostile.fuzz import IS_LONG, fuzz, tried
-from tests.hostile.test_documents import FULL, FULL_SAMPLE, SEARCH, inputs
 from tests.kernels.conftest import made_group
 from tests.report.hostile import NASTY, texts
-from tests.report.test_page import Strict
+from tests.report.reading import Strict
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _OF_COMMANDS_OR_JSON = ("github", "json", "benchmark-action", "bencher")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_fit import fit
+from tests.commands.running import fit
 from tests.conftest import CMEMRUN, hierarchy_of_memory, in_guest
 from tests.kernels.conftest import LOADS
 

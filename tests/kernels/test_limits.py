@@ -8,15 +8,11 @@ from typing import Any
 import pytest
 
 from cmemrun.kernel.hierarchy import detect
-from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
+from tests.conftest import CMEMRUN, Cmemrun
+from tests.kernels.accounting import has_swap_accounting
 
 MIB = 2**20
 VERSION = 2 if detect().v1("memory") is None else 1
-
-
-def has_swap_accounting() -> bool:
-    _, own = hierarchy_of_memory()
-    return VERSION == 2 or Path(own, "memory.memsw.limit_in_bytes").exists()
 
 
 def test_what_the_kernel_made_of_them(cmemrun: Cmemrun) -> None:

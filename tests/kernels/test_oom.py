@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory, in_guest
+from tests.kernels.accounting import has_swap_accounting
 from tests.kernels.conftest import LOADS, WITHOUT_KMSG, made_group
-from tests.kernels.test_limits import has_swap_accounting
 
 MIB = 2**20
 EATER = f"{sys.executable} -S -E {LOADS} anon 128"

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cmemrun.kernel.hierarchy import detect
-from tests.commands.test_profiles import POD
 from tests.conftest import Cmemrun
+from tests.kubernetes.pods import POD
 
 MIB = 2**20
 VERSION = 2 if detect().v1("memory") is None else 1

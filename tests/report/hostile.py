@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from cmemrun.model import Budget, Exit, Measurement, Oom
-from tests.report.test_report import MIB, RUN
+from tests.made_up import MIB, RUN
 
 NASTY = (
     "a|b", "|", "||", "\\|", "\\\\|", "a\\", "`", "``", "` `", "```\nrm\n```", " a ", "   ",

@@ -12,15 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from cmemrun.analysis.search import Fit, Outcome, Trial, search
+from cmemrun.analysis.search import Outcome, Trial, search
 from cmemrun.errors import BadInput
 from cmemrun.report import curve, curve_page
 from cmemrun.report.fit_document import SavedFit, fit_from, is_fit, render
 from cmemrun.report.scales import of_sizes, of_times
 from cmemrun.report.sheet import FORMATS, THEMES
-from tests.analysis.test_search import MadeUp
-from tests.report.test_figure import HOSTILE, words
-from tests.report.test_report import MIB
+from tests.made_up import HOSTILE, MIB
+from tests.report.reading import words
+from tests.searches import USUAL, MadeUp, found, trial
 
 pytestmark = pytest.mark.slow
 
@@ -28,33 +28,6 @@ OK, KILLED, FAILED, TIMED_OUT = Outcome
 HOUR = 3600.0
 
 
-def trial(
-    limit: float | None, seconds: float, outcome: Outcome = OK, stall: float | None = 0.0
-) -> Trial:
-    """Of sizes in MiB; without a limit it takes 90."""
-    size = None if limit is None else int(limit * MIB)
-    return Trial(size, outcome, seconds, stall, 90 * MIB if size is None else size)
-
-
-def found(*trials: Trial, slowdown: float | None = 0.1, **more: Any) -> SavedFit:
-    sizes = {name: None if size is None else int(size * MIB) for name, size in more.items()}
-    answers: dict[str, Any] = {"cliff_bytes": None, "knee_bytes": None, "low_bytes": 0}
-    fit = Fit(trials[0], trials, **answers | sizes, is_complete=bool(more))
-    return SavedFit(("./myapp", "--flag"), fit, slowdown)
-
-
-USUAL = found(
-    trial(None, 1.0),
-    trial(60, 3.0, stall=1.5),
-    trial(60, 4.0, stall=2.5),
-    trial(50, 0.2, KILLED),
-    trial(56, 0.5, FAILED, 0.25),
-    trial(58, 11.0, TIMED_OUT, 8.0),
-    trial(75, 1.05, stall=0.5),
-    cliff_bytes=60,
-    knee_bytes=75,
-    low_bytes=58,
-)
 MANY = found(
     trial(None, 1.0),
     *(trial(limit, 100 / limit, OK if limit > 60 else KILLED, 0.5) for limit in range(2, 101)),

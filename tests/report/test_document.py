@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cmemrun.errors import BadInput
 from cmemrun.report import document, terminal
 from tests.conftest import CMEMRUN, Cmemrun
-from tests.report.test_report import RUN
+from tests.made_up import RUN
 
 DOCUMENT = json.loads(document.render(RUN))
 

@@ -15,31 +15,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cmemrun.errors import BadInput
-from cmemrun.model import Budget, Events, Limits, Pressure, Process, Run, Sample
+from cmemrun.model import Budget, Events, Limits, Pressure, Run, Sample
 from cmemrun.report import chart, figure
-from tests.report.test_report import ESCAPES, MIB, RUN, SAMPLE
+from tests.made_up import ESCAPES, HOSTILE, MIB, RUN, SAMPLE, process, run_of, sample
+from tests.report.reading import words
 
 pytestmark = pytest.mark.slow
 
 DAY = 86400.0
-HOSTILE = (
-    "./a$b_c\\nope{1}^2$",
-    "</script><img src=x onerror=alert(1)>",
-    ESCAPES,
-    "日本語 \U0001f600 \n",
-    "W" * 300,
-)
-
-
-def run_of(*samples: Sample, **more: Any) -> Run:
-    top = max((sample.usage_bytes for sample in samples), default=0)
-    wall = samples[-1].elapsed_seconds if samples else 1.0
-    changed: dict[str, Any] = {"samples": samples, "peak_bytes": top, "wall_seconds": wall}
-    return RUN._replace(**changed | more)
-
-
-def sample(seconds: float, usage_bytes: int, **more: Any) -> Sample:
-    return Sample(seconds, usage_bytes, **more)
 
 
 def many(count: int, seconds: float, size: int) -> list[Sample]:
@@ -57,18 +40,6 @@ def many(count: int, seconds: float, size: int) -> list[Sample]:
         )
         for number in range(count)
     ]
-
-
-def words(drawn: Figure) -> list[str]:
-    """All the text in a picture, ticks and legends included."""
-    found = [text.get_text() for text in drawn.texts]
-    for legend in drawn.legends:
-        found += [text.get_text() for text in legend.get_texts()]
-    for axes in drawn.axes:
-        found += [text.get_text() for text in axes.texts]
-        found += [label.get_text() for label in axes.get_yticklabels()]
-        found.append(axes.get_xlabel())
-    return found
 
 
 def lines(drawn: Figure) -> list[tuple[list[float], list[float]]]:
@@ -379,10 +350,6 @@ def test_a_strip_is_as_wide_as_its_plot() -> None:
     drawn = figure.draw([run_of(*samples, budgets=budgets, pressure=Pressure(2.0, 0.0))])
     plot, strip = (axes.get_position() for axes in drawn.axes)
     assert (plot.x0, plot.x1) == (strip.x0, strip.x1)
-
-
-def process(pid: int, size: int, pss_bytes: int | None = None) -> Process:
-    return Process(pid, 1, f"worker{pid}", (f"./worker{pid}",), size, pss_bytes, None, None, 1)
 
 
 def test_a_line_for_each_process() -> None:

@@ -4,9 +4,8 @@ from hypothesis import example, given, settings
 
 from cmemrun.model import Budget, Exit, Measurement, Oom
 from cmemrun.report.findings import decimal, find
-from tests.analysis.test_statistics import runs
+from tests.made_up import MIB, RUN, runs
 from tests.report.hostile import EVERYTHING, measurements
-from tests.report.test_report import MIB, RUN
 
 
 @settings(deadline=None)

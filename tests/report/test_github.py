@@ -9,9 +9,8 @@ from cmemrun.model import Budget, Exit, Measurement
 from cmemrun.report import github, github_output, markdown, words
 from cmemrun.report.findings import decimal, find
 from cmemrun.report.text import printable
-from tests.analysis.test_statistics import runs
+from tests.made_up import MIB, RUN, runs
 from tests.report.hostile import EVERYTHING, measurements
-from tests.report.test_report import MIB, RUN
 
 OVER = Budget("peak", 64 * MIB, 101 * MIB, "exact")
 DOUBTED = Budget("anon", 90 * MIB, 80 * MIB, "sampled")

@@ -14,9 +14,8 @@ from cmemrun.model import Budget, Exit, Measurement
 from cmemrun.report import junit, words
 from cmemrun.report.findings import find
 from cmemrun.report.text import printable
-from tests.analysis.test_statistics import runs
+from tests.made_up import MIB, RUN, runs
 from tests.report.hostile import EVERYTHING, measurements
-from tests.report.test_report import MIB, RUN
 
 SCHEMA = xmlschema.XMLSchema(Path(sys.prefix) / "share" / "junit-10.xsd")
 OVER = Budget("peak", 64 * MIB, 101 * MIB, "exact")

@@ -15,9 +15,8 @@ from cmemrun.model import Budget, Exit, Measurement
 from cmemrun.report import markdown, words
 from cmemrun.report.findings import find
 from cmemrun.report.text import printable
-from tests.analysis.test_statistics import runs
+from tests.made_up import MIB, RUN, runs
 from tests.report.hostile import EVERYTHING, NASTY, measurements, texts
-from tests.report.test_report import MIB, RUN
 
 READER = MarkdownIt("gfm-like")
 _STRUCTURE = {

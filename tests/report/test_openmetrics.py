@@ -13,9 +13,8 @@ from cmemrun.errors import BadInput
 from cmemrun.model import Budget, Exit, Measurement, Oom
 from cmemrun.report import gitlab_metrics, openmetrics
 from cmemrun.report.findings import decimal, find
-from tests.analysis.test_statistics import runs
+from tests.made_up import MIB, RUN, runs
 from tests.report.hostile import EVERYTHING, measurements
-from tests.report.test_report import MIB, RUN
 
 BUDGETS = (Budget("peak", 64 * MIB, 101 * MIB, "exact"), Budget("wall", 5.0, None, "exact"))
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
@@ -25,34 +24,10 @@ from cmemrun.model import (
     Straggler,
 )
 from cmemrun.report import page, terminal
-from tests.report.test_figure import HOSTILE, process, run_of, sample
-from tests.report.test_report import MIB, RUN, SAMPLE
+from tests.made_up import HOSTILE, MIB, RUN, SAMPLE, process, run_of, sample
+from tests.report.reading import Strict
 
-VOID = {"meta", "img", "source"}
 REFERENCES = {"src", "srcset", "href", "action", "data", "poster", "background"}
-
-
-class Strict(HTMLParser):
-    """Elements in order, and what is wrong with them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        assert len(dict(attrs)) == len(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.texts.append(data)
 
 
 def read(runs: list[Run], *, processes: bool = False) -> tuple[Strict, str]:

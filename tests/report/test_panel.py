@@ -7,25 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from cmemrun.model import Events, Limits, Pressure, Process, Run, Sample
+from cmemrun.model import Events, Limits, Process, Run, Sample
 from cmemrun.report.panel import LEAST_COLUMNS, LEAST_LINES, View, render, rows_of
-from tests.report.test_report import MIB, RUN
-
-SAMPLE = Sample(
-    elapsed_seconds=10.0,
-    usage_bytes=96 * MIB,
-    anon_bytes=64 * MIB,
-    file_bytes=24 * MIB,
-    kernel_bytes=8 * MIB,
-    inactive_file_bytes=16 * MIB,
-    tasks=3,
-    pressure=Pressure(0.25, 0.0),
-)
-LIMITED = RUN._replace(limits=Limits(max_bytes=128 * MIB))
-
-
-def process(pid: int, size: int, *command: str) -> Process:
-    return Process(pid, 1, "name", command, size, size, size, 0, 1)
+from tests.made_up import MIB, RUN
+from tests.report.live import LIMITED, SAMPLE, process
 
 
 def shown(

@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -10,51 +9,14 @@ from hypothesis import strategies as st
 
 from cmemrun.analysis.oom import judge
 from cmemrun.model import (
-    UNLIMITED,
-    Environment,
     Events,
     Exit,
     Limits,
-    Method,
-    Peaks,
-    Run,
-    Sample,
     Straggler,
 )
 from cmemrun.report import document, terminal
 from cmemrun.report.text import command_line, printable
-
-MIB = 2**20
-SAMPLE = Sample(
-    elapsed_seconds=1.0,
-    usage_bytes=100 * MIB,
-    anon_bytes=80 * MIB,
-    file_bytes=15 * MIB,
-    kernel_bytes=5 * MIB,
-    inactive_file_bytes=10 * MIB,
-    shmem_bytes=0,
-)
-RUN = Run(
-    command=("./myapp", "--flag"),
-    user=None,
-    pid=100,
-    started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-    wall_seconds=2.5,
-    cpu_user_seconds=1.25,
-    cpu_system_seconds=0.5,
-    exit=Exit(code=0, signal=None),
-    environment=Environment("6.12.0", "x86_64", 4096, 2, 2**34, "unified", "0.1.0"),
-    method=Method("cgroup-v2", "/sys/fs/cgroup/x", "kernel", False, 524288, 0.5, 0.004, 7, 99),
-    limits=Limits(max_bytes=UNLIMITED, oom_group=False),
-    peak_bytes=101 * MIB,
-    upper_bound_bytes=None,
-    peaks=Peaks(working_set_bytes=90 * MIB, anon_bytes=80 * MIB),
-    at_peak=SAMPLE,
-    at_exit=Sample(elapsed_seconds=2.5, usage_bytes=MIB),
-    events=Events(max=0, oom_kill=0),
-    samples=(SAMPLE,),
-)
-ESCAPES = "\x1b[2J\x07\u202e"
+from tests.made_up import ESCAPES, MIB, RUN
 
 
 def test_the_names_other_programs_read() -> None:

@@ -10,7 +10,7 @@ from cmemrun.errors import BadInput
 from cmemrun.model import Assertion, Exit, Measurement
 from cmemrun.report import document, measurements
 from cmemrun.report.summary import render, render_comparison
-from tests.analysis.test_statistics import MIB, RUN, runs
+from tests.made_up import MIB, RUN, runs
 
 BEFORE = Measurement("before", tuple(runs(100, 100.1, 100.3, 99.9)))
 AFTER = Measurement("after\x1b[31m", (*runs(106, 106.2, 105.9, 190), RUN._replace(exit=Exit(3))))

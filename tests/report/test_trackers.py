@@ -9,9 +9,8 @@ from hypothesis import example, given, settings
 from cmemrun.model import Measurement, Oom
 from cmemrun.report import bencher, benchmark_action
 from cmemrun.report.findings import find
-from tests.analysis.test_statistics import runs
+from tests.made_up import MIB, RUN, runs
 from tests.report.hostile import EVERYTHING, measurements
-from tests.report.test_report import MIB, RUN
 
 # https://bencher.dev/docs/reference/bencher-metric-format: benchmarks (names of up to 1024
 # characters), their measures (64), and of each up to three numbers.

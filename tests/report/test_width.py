@@ -21,8 +21,8 @@ from cmemrun.model import (
     Straggler,
 )
 from cmemrun.report import terminal
+from tests.made_up import MIB, RUN, SAMPLE
 from tests.report.hostile import texts
-from tests.report.test_report import MIB, RUN, SAMPLE
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 GROUP = "/sys/fs/cgroup/" + "x" * 150

@@ -3,7 +3,7 @@
 import pytest
 
 from cmemrun.report import words
-from tests.report.test_report import RUN
+from tests.made_up import RUN
 
 OFF = "the kernel was started with psi=0 or built without it (CONFIG_PSI, Linux 4.20)"
 
