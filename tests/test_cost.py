@@ -62,7 +62,7 @@ def test_a_launch_costs_less_than_half_of_runexec(tmp_path: Path) -> None:
 
     def ratio() -> float:
         pairs = [(seconds(ours, tmp_path), seconds(theirs, tmp_path)) for _ in range(15)]
-        mine, other = (statistics.median(times) for times in zip(*pairs, strict=True))
+        mine, other = (float(statistics.median(times)) for times in zip(*pairs, strict=True))
         print(f"cmemrun {mine * 1000:.0f} ms, runexec {other * 1000:.0f} ms, {mine / other:.2f}")
         return mine / other
 

@@ -46,8 +46,17 @@ class Scripted:
     def composition(self) -> Composition | None:
         return None
 
+    def root_in(self, path: str) -> str | None:
+        return None
+
     def members(self) -> set[int]:
         return set()
+
+    def has_seen(self, pid: int) -> bool:
+        return False
+
+    def has_strangers(self) -> bool:
+        return False
 
     def peak(self) -> int | None:
         return None
@@ -358,7 +367,8 @@ def test_at_a_short_refresh_some_samples_are_understood_at_once() -> None:
 
 
 def test_nobody_is_kept_waiting_for_a_sample() -> None:
-    source, told = Noting({0: MIB}), []
+    source = Noting({0: MIB})
+    told: list[Sample] = []
     sampler = Sampler(source, Sampling(refresh_seconds=0.005, probe=None), [told.append])
     source.clock.end_at(0.1)
     with simulated(sampler, source.clock):

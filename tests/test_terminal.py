@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pexpect
 import pytest
@@ -16,10 +18,11 @@ from tests.conftest import CMEMRUN
 pytestmark = pytest.mark.slow
 
 PROMPT = "ready> "
+Terminal: TypeAlias = "pexpect.spawn[str]"
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[pexpect.spawn]:
+def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     """An interactive bash in a terminal, to which cmemrun is ``m`` (quiet) and ``M``."""
     monkeypatch.setenv("PS1", PROMPT)
     monkeypatch.setenv("TERM", "xterm")
@@ -35,14 +38,20 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[pexpect.spawn]:
     terminal.close(force=True)
 
 
-def send(terminal: pexpect.spawn, line: str) -> str:
+def send(terminal: Terminal, line: str) -> str:
     """Type a line and return what it printed."""
     terminal.sendline(line)
     terminal.expect_exact(PROMPT)
-    return terminal.before.split("\r\n", 1)[-1]
+    return printed(terminal).split("\r\n", 1)[-1]
 
 
-def status(terminal: pexpect.spawn) -> int:
+def printed(terminal: Terminal) -> str:
+    """What came before the last thing expected."""
+    assert isinstance(terminal.before, str)
+    return terminal.before
+
+
+def status(terminal: Terminal) -> int:
     return int(send(terminal, "echo $?").split()[0])
 
 
@@ -59,19 +68,19 @@ sys.exit(7)
 """
 
 
-def test_ctrl_c_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_ctrl_c_reaches_the_program_once(shell: Terminal, tmp_path: Path) -> None:
     program = tmp_path / "count.py"
     program.write_text(COUNT_SIGNALS)
     shell.sendline(f"m {sys.executable} {program} 2")
     shell.expect_exact("up\r\n")
     shell.sendintr()
     shell.expect(r"got: (\d+)")
-    assert shell.match[1] == "1"
+    assert isinstance(shell.match, re.Match) and shell.match[1] == "1"
     shell.expect_exact(PROMPT)
     assert status(shell) == 7
 
 
-def test_ctrl_c_ends_the_program_and_gives_the_report(shell: pexpect.spawn) -> None:
+def test_ctrl_c_ends_the_program_and_gives_the_report(shell: Terminal) -> None:
     shell.sendline("M sleep 100")
     time.sleep(0.7)
     shell.sendintr()
@@ -81,9 +90,7 @@ def test_ctrl_c_ends_the_program_and_gives_the_report(shell: pexpect.spawn) -> N
     assert status(shell) == 130
 
 
-def test_ctrl_c_while_the_report_is_written_ends_a_loop(
-    shell: pexpect.spawn, tmp_path: Path
-) -> None:
+def test_ctrl_c_while_the_report_is_written_ends_a_loop(shell: Terminal, tmp_path: Path) -> None:
     """Once all is told: here somebody has yet to read it."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -97,7 +104,7 @@ def test_ctrl_c_while_the_report_is_written_ends_a_loop(
     assert send(shell, "echo turn $i").split()[:2] == ["turn", "1"]
 
 
-def test_ctrl_z_and_fg(shell: pexpect.spawn) -> None:
+def test_ctrl_z_and_fg(shell: Terminal) -> None:
     shell.sendline("m sh -c 'echo one; sleep 1; echo two'")
     shell.expect_exact("one\r\n")
     time.sleep(0.2)
@@ -111,18 +118,18 @@ def test_ctrl_z_and_fg(shell: pexpect.spawn) -> None:
     assert status(shell) == 0
 
 
-def test_a_program_that_ignores_ctrl_z_goes_on(shell: pexpect.spawn) -> None:
+def test_a_program_that_ignores_ctrl_z_goes_on(shell: Terminal) -> None:
     shell.sendline("m sh -c \"trap '' TSTP; echo one; sleep 1; echo two\"")
     shell.expect_exact("one\r\n")
     time.sleep(0.2)
     shell.send("\x1a")
     shell.expect_exact("two\r\n")
     shell.expect_exact(PROMPT)
-    assert "Stopped" not in shell.before
+    assert "Stopped" not in printed(shell)
     assert status(shell) == 0
 
 
-def test_a_pager_that_stops_itself(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_a_pager_that_stops_itself(shell: Terminal, tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("\n".join(f"line {number}" for number in range(200)))
     shell.sendline(f"m less {text}")
@@ -140,7 +147,7 @@ def test_a_pager_that_stops_itself(shell: pexpect.spawn, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_an_editor(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_an_editor(shell: Terminal, tmp_path: Path) -> None:
     text = tmp_path / "text"
     shell.sendline(f"m vi -u NONE {text}")
     time.sleep(1.0)
@@ -159,7 +166,7 @@ def test_an_editor(shell: pexpect.spawn, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_shell_of_its_own(shell: pexpect.spawn) -> None:
+def test_a_shell_of_its_own(shell: Terminal) -> None:
     shell.sendline("m env PS1='inner> ' bash --norc --noprofile -i")
     shell.expect_exact("inner> ")
     shell.sendline("sleep 100")
@@ -185,7 +192,7 @@ def test_a_shell_of_its_own(shell: pexpect.spawn) -> None:
     assert status(shell) == 3
 
 
-def test_reading_in_the_background_stops(shell: pexpect.spawn) -> None:
+def test_reading_in_the_background_stops(shell: Terminal) -> None:
     send(shell, f"{CMEMRUN} -q cat &")
     time.sleep(1.0)
     assert "Stopped" in send(shell, "jobs")
@@ -199,7 +206,7 @@ def test_reading_in_the_background_stops(shell: pexpect.spawn) -> None:
     assert status(shell) == 0
 
 
-def test_a_new_size_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_a_new_size_reaches_the_program_once(shell: Terminal, tmp_path: Path) -> None:
     program = tmp_path / "count.py"
     program.write_text(COUNT_SIGNALS)
     shell.sendline(f"m {sys.executable} {program} 28")
@@ -207,11 +214,11 @@ def test_a_new_size_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Pat
     time.sleep(0.2)
     shell.setwinsize(30, 77)
     shell.expect(r"got: (\d+) (\d+)")
-    assert shell.match.groups() == ("1", "77")
+    assert isinstance(shell.match, re.Match) and shell.match.groups() == ("1", "77")
     shell.expect_exact(PROMPT)
 
 
-def test_ctrl_c_ends_a_loop_of_the_shell(shell: pexpect.spawn) -> None:
+def test_ctrl_c_ends_a_loop_of_the_shell(shell: Terminal) -> None:
     for loop in (
         f"for i in 1 2 3; do {CMEMRUN} -q sleep 2; echo next; done",
         f"bash -c 'for i in 1 2 3; do {CMEMRUN} -q sleep 2; echo next; done'",
@@ -220,11 +227,11 @@ def test_ctrl_c_ends_a_loop_of_the_shell(shell: pexpect.spawn) -> None:
         time.sleep(1.0)
         shell.sendintr()
         shell.expect_exact(PROMPT)
-        assert "next\r\n" not in shell.before
+        assert "next\r\n" not in printed(shell)
         assert status(shell) == 130
 
 
-def test_ctrl_z_while_it_waits_for_what_lingers(shell: pexpect.spawn) -> None:
+def test_ctrl_z_while_it_waits_for_what_lingers(shell: Terminal) -> None:
     shell.sendline(f"{CMEMRUN} -q --linger wait sh -c 'sleep 1.5 & echo up'")
     shell.expect_exact("up\r\n")
     time.sleep(0.5)
@@ -236,7 +243,7 @@ def test_ctrl_z_while_it_waits_for_what_lingers(shell: pexpect.spawn) -> None:
     assert status(shell) == 0
 
 
-def test_a_stop_by_a_third_party_in_a_script(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_a_stop_by_a_third_party_in_a_script(shell: Terminal, tmp_path: Path) -> None:
     """As cpulimit does: whoever stopped the program continues the program, and not us."""
     script = tmp_path / "script"
     script.write_text(
@@ -273,13 +280,13 @@ def test_a_terminal_of_our_own() -> None:
     assert interrupted.exitstatus == 130
 
 
-def test_a_killed_terminal_leaves_nothing(shell: pexpect.spawn) -> None:
+def test_a_killed_terminal_leaves_nothing(shell: Terminal) -> None:
     shell.sendline("M sh -c 'echo up; sleep 100'")
     shell.expect_exact("up\r\n")
     shell.close(force=True)
 
 
-def test_colour_only_where_it_is_wanted(shell: pexpect.spawn) -> None:
+def test_colour_only_where_it_is_wanted(shell: Terminal) -> None:
     assert "\x1b[1m" in send(shell, "M true")
     assert "\x1b[" not in send(shell, "NO_COLOR=1 M true")
     assert "\x1b[" not in send(shell, "M true 2>&1 | cat")

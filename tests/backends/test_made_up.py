@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cmemrun.backends import choose, delegation, v1, v2
+from cmemrun.backends import choose, delegation, tree, v1, v2
 from cmemrun.backends.reading import Seen
 from cmemrun.backends.surrounding import Surrounding
 from cmemrun.backends.v1 import V1Group
@@ -293,8 +293,8 @@ def test_a_division_that_fails_half_way_is_undone(
     def members_of(path: str) -> list[int]:
         return [pid for pid, group in where.items() if group == path]
 
-    monkeypatch.setattr(delegation.tree, "add", add)
-    monkeypatch.setattr(delegation.tree, "members_of", members_of)
+    monkeypatch.setattr(tree, "add", add)
+    monkeypatch.setattr(tree, "members_of", members_of)
     with pytest.raises(NoGroup, match="cannot be divided: Permission denied"):
         delegation.divide(top)
     assert set(where.values()) == {top}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jeepney import HeaderFields, Message, Parser, new_error, new_method_return
 
-from cmemrun import runner
+from cmemrun import backends, runner
 from cmemrun.backends import delegation, manager, systemd
 from cmemrun.backends.manager import Manager
 from cmemrun.errors import NoGroup, WayFailed
@@ -192,7 +192,7 @@ def test_a_way_that_fails_is_left_for_another_process(monkeypatch: pytest.Monkey
             raise WayFailed("too late", way="systemd")
         return real(hierarchy, program, *rest, **more)
 
-    real = runner.choose
+    real = backends.choose
     monkeypatch.setattr(runner, "choose", choose)
     assert runner.measure(["true"]).exit.succeeded
     [(first, without), (second, with_less)] = tried

@@ -1,7 +1,6 @@
 """A command line means the same to the plain reader and to typer, which knows more forms."""
 
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,15 +45,16 @@ WORDS = st.one_of(
 
 
 @pytest.fixture
-def through_typer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def through_typer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
-    monkeypatch.setattr(
-        importlib.import_module("cmemrun.commands.run"),
-        "run",
-        lambda command, options: seen.append((*options, command)) or 0,
-    )
+
+    def run(command: Any, options: Any) -> int:
+        seen.append((*options, command))
+        return 0
+
+    monkeypatch.setattr(importlib.import_module("cmemrun.commands.run"), "run", run)
     monkeypatch.setattr(application, "say", lambda *_, **__: None)
-    return seen  # type: ignore[return-value]
+    return seen
 
 
 @settings(

@@ -149,10 +149,10 @@ def test_the_manual_page_reads_well() -> None:
 
 
 def test_the_manual_page_has_no_mistake_that_a_checker_knows() -> None:
-    groff = ["groff", "-ww", "-z", "-man", "-Tutf8", "-K", "utf8", PAGE]
+    groff: list[str | Path] = ["groff", "-ww", "-z", "-man", "-Tutf8", "-K", "utf8", PAGE]
     done = subprocess.run(groff, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    lint = ["mandoc", "-T", "lint", "-W", "warning", PAGE]
+    lint: list[str | Path] = ["mandoc", "-T", "lint", "-W", "warning", PAGE]
     done = subprocess.run(lint, capture_output=True, text=True, check=False)
     # It is the same whenever it is made, so it has no date.
     found = [line for line in done.stdout.splitlines() if "missing date" not in line]

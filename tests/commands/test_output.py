@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from cmemrun.commands import output as outputs
 from cmemrun.commands.output import open_appended, open_output
 from cmemrun.errors import BadInput, OutputError
 from tests.conftest import CMEMRUN
@@ -33,7 +32,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
                 raise OSError(95, "Operation not supported")
             return real(path, flags, *rest, **more)
 
-        monkeypatch.setattr(outputs.os, "open", refusing)
+        monkeypatch.setattr(os, "open", refusing)
     return str(request.param)
 
 
@@ -73,7 +72,7 @@ def test_a_failure_leaves_the_old_file(
     def full(fd: int, data: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(outputs.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(OutputError, match="No space left"):
         output.write("new")
     assert path.read_text() == "old"
@@ -280,5 +279,5 @@ def test_a_full_disk_loses_neither_status_nor_report() -> None:
         )
         assert done.returncode == expected
         assert "No space left" in done.stderr and "high-water mark" in done.stderr
-    done = subprocess.run(["bash", "-c", f"{CMEMRUN} sh -c 'exit 4' 2> /dev/full"], check=False)
-    assert done.returncode == 4
+    unread = subprocess.run(["bash", "-c", f"{CMEMRUN} sh -c 'exit 4' 2> /dev/full"], check=False)
+    assert unread.returncode == 4

@@ -68,7 +68,8 @@ def jenkinsfile() -> Statement:
 
 def _statements(text: str, at: int, *, depth: int) -> tuple[tuple[Statement, ...], int]:
     found: list[Statement] = []
-    name, texts, inside = "", [], None  # type: ignore[var-annotated]
+    name, inside = "", None
+    texts: list[str] = []
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from cmemrun.analysis import statistics
+from cmemrun.analysis import sizing, statistics
 from cmemrun.analysis.comparison import compare, judge_growth
 from cmemrun.commands import inputs, recommend
 from cmemrun.commands.compare import _of
@@ -91,7 +91,7 @@ def use(text: bytes, *, drawn: bool = False) -> None:
     for run in runs:
         assert terminal.render(run, colour=True).count("\x1b") % 2 == 0
     summary.render(saved, colour=False)
-    found = recommend.recommend_for(runs)
+    found = sizing.recommend(runs)
     runtime = recommend._runtime(runs, 64 * MIB)
     recommend._as_yaml(found, recommend.Qos.BURSTABLE, runtime)
     recommend._report(found, 1, runtime)
@@ -244,7 +244,7 @@ def refused(*arguments: str, **more: Any) -> str:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (5 << 29, 5 << 29)),
         **more,
     )
-    told = done.stderr.decode()
+    told: str = done.stderr.decode()
     assert done.returncode == 125 and told.count("\n") == 1 and not done.stdout, told
     assert len(told) < 3000 and "defect" not in told and told.isprintable() ^ told.endswith("\n")
     return told

@@ -219,7 +219,7 @@ def test_options_of_docker_have_no_order(told: dict[str, str], random: random.Ra
     pairs = list(told.items())
     shuffled = random.sample(pairs, len(pairs))
     for parse in (docker_settings, podman_settings):
-        found = []
+        found: list[object] = []
         for one in (pairs, shuffled):
             try:
                 found.append(parse(shlex.join(word for pair in one for word in pair)))

@@ -174,7 +174,7 @@ def test_names_are_not_to_be_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise OSError(errno.EOPNOTSUPP, "as on many file systems")
         return real(path, flags, *rest, **more)
 
-    monkeypatch.setattr(output.os, "open", nameless_refused)
+    monkeypatch.setattr(os, "open", nameless_refused)
     with pytest.raises(OutputError, match="File exists"):
         output.open_output("--json", str(tmp_path / "new"))
     assert (tmp_path / "victim").read_text() == "precious"

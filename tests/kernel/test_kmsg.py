@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pytest_subprocess import FakeProcess
 
-from cmemrun.kernel import kmsg
 from cmemrun.kernel.kmsg import KernelLog
 
 
@@ -21,7 +20,7 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
             raise PermissionError(errno.EPERM, "Operation not permitted", path)
         return real(path, *rest, **more)
 
-    monkeypatch.setattr(kmsg.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
 
 
 def test_only_the_kernel_is_heard_and_only_from_now_on() -> None:
@@ -50,7 +49,7 @@ def test_records(monkeypatch: pytest.MonkeyPatch) -> None:
         return bytes(record)
 
     log = KernelLog()
-    monkeypatch.setattr(kmsg.os, "read", read)
+    monkeypatch.setattr(os, "read", read)
     # As it was said, before the device wrote all but printable ASCII in hexadecimal.
     assert log.lines() == ["from the kernel\x1b[31m caf\u00e9\\x2d", "\\xff"]
     assert not log.is_whole
@@ -62,7 +61,7 @@ def test_something_else_in_its_place(
     monkeypatch: pytest.MonkeyPatch, fp: FakeProcess, other: str
 ) -> None:
     real = os.open
-    monkeypatch.setattr(kmsg.os, "open", lambda path, flags: real(other, flags))
+    monkeypatch.setattr(os, "open", lambda path, flags: real(other, flags))
     log = KernelLog()
     assert (log.source, log.refusal) == (None, "/dev/kmsg: it is not the kernel log")
     fp.register(["dmesg", "--kernel"], stdout="[   12.345] a\n")

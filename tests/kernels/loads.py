@@ -39,6 +39,10 @@ import os
 import sys
 import time
 
+TYPE_CHECKING = False  # mypy takes it for true; typing itself is a large module
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MIB = 2**20
 PAGE = mmap.PAGESIZE
 HOLD = 0.3
@@ -47,7 +51,7 @@ HOLD = 0.3
 PIECE = memoryview(b"x" * 65536)
 
 
-def touch(mib, flags=mmap.MAP_PRIVATE, advice=None):
+def touch(mib: int, flags: int = mmap.MAP_PRIVATE, advice: int | None = None) -> mmap.mmap:
     memory = mmap.mmap(-1, mib * MIB or PAGE, flags=flags | mmap.MAP_ANONYMOUS)
     if advice is not None:
         memory.madvise(advice)
@@ -55,30 +59,30 @@ def touch(mib, flags=mmap.MAP_PRIVATE, advice=None):
     return memory
 
 
-def fill(memory):
+def fill(memory: mmap.mmap) -> None:
     piece = PIECE[: len(memory)]
     for start in range(0, len(memory), len(piece)):
         memory[start : start + len(piece)] = piece
 
 
-def none(seconds="0.3"):
+def none(seconds: str | float = "0.3") -> None:
     time.sleep(float(seconds))
 
 
-def anon(mib, seconds=HOLD):
+def anon(mib: str, seconds: str | float = HOLD) -> mmap.mmap:
     memory = touch(int(mib))
     time.sleep(float(seconds))
     return memory
 
 
-def pages(mib, size, seconds=HOLD):
+def pages(mib: str, size: str, seconds: str | float = HOLD) -> mmap.mmap:
     advice = {"small": mmap.MADV_NOHUGEPAGE, "huge": mmap.MADV_HUGEPAGE}[size]
     memory = touch(int(mib), advice=advice)
     time.sleep(float(seconds))
     return memory
 
 
-def file(mib, directory, seconds=HOLD):
+def file(mib: str, directory: str, seconds: str | float = HOLD) -> None:
     path = f"{directory}/cmemrun-load-{os.getpid()}"
     with open(path, "wb", buffering=0) as out:
         for _ in range(0, int(mib) * MIB, len(PIECE)):
@@ -88,14 +92,14 @@ def file(mib, directory, seconds=HOLD):
     os.unlink(path)
 
 
-def read(path, seconds=HOLD):
+def read(path: str, seconds: str | float = HOLD) -> None:
     fd, piece = os.open(path, os.O_RDONLY), bytearray(65536)
     while os.readv(fd, [piece]):
         pass
     time.sleep(float(seconds))
 
 
-def mapped(path, seconds=HOLD):
+def mapped(path: str, seconds: str | float = HOLD) -> mmap.mmap:
     with open(path, "rb", buffering=0) as file:
         memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
     for start in range(0, len(memory), PAGE):
@@ -104,13 +108,13 @@ def mapped(path, seconds=HOLD):
     return memory
 
 
-def shared(mib, seconds=HOLD):
+def shared(mib: str, seconds: str | float = HOLD) -> mmap.mmap:
     memory = touch(int(mib), mmap.MAP_SHARED)
     time.sleep(float(seconds))
     return memory
 
 
-def sparse(regions, seconds=HOLD):
+def sparse(regions: str, seconds: str | float = HOLD) -> mmap.mmap:
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
     memory = mmap.mmap(-1, int(regions) * 2 * MIB, flags=flags)
     memory.madvise(mmap.MADV_NOHUGEPAGE)
@@ -120,7 +124,7 @@ def sparse(regions, seconds=HOLD):
     return memory
 
 
-def kernel(mib, seconds=HOLD):
+def kernel(mib: str, seconds: str | float = HOLD) -> None:
     import fcntl
 
     ends = []
@@ -133,7 +137,7 @@ def kernel(mib, seconds=HOLD):
     time.sleep(float(seconds))
 
 
-def unix(mib, seconds=HOLD):
+def unix(mib: str, seconds: str | float = HOLD) -> object:
     import _socket  # socket is a large module
 
     sender, receiver = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
@@ -145,7 +149,7 @@ def unix(mib, seconds=HOLD):
     return receiver
 
 
-def tcp(mib, seconds=HOLD):
+def tcp(mib: str, seconds: str | float = HOLD) -> object:
     import _socket
 
     listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
@@ -154,14 +158,14 @@ def tcp(mib, seconds=HOLD):
     listener.listen(1)
     sender = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     sender.connect(listener.getsockname())
-    receiver = listener._accept()
+    receiver = listener._accept()  # type: ignore[attr-defined]  # typeshed has no such
     for _ in range(0, int(mib) * MIB, len(PIECE)):
         sender.sendall(PIECE)
     time.sleep(float(seconds))
     return receiver
 
 
-def stacks(threads, kib, seconds=HOLD):
+def stacks(threads: str, kib: str, seconds: str | float = HOLD) -> None:
     import _thread
     import ctypes
 
@@ -170,13 +174,13 @@ def stacks(threads, kib, seconds=HOLD):
     libc = ctypes.CDLL(None)
     libc.pthread_self.restype = ctypes.c_void_p
 
-    def touch_own():
+    def touch_own() -> None:
         attributes = ctypes.create_string_buffer(64)  # pthread_attr_t
         start, size = ctypes.c_void_p(), ctypes.c_size_t()
         libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes)
         libc.pthread_attr_getstack(attributes, ctypes.byref(start), ctypes.byref(size))
         # The far end: what the thread itself uses is at the other.
-        ctypes.memset(start.value, 1, int(kib) * 1024)
+        ctypes.memset(start, 1, int(kib) * 1024)
         touched.append(1)
         lock.acquire()
 
@@ -189,16 +193,16 @@ def stacks(threads, kib, seconds=HOLD):
     os._exit(0)
 
 
-def tree(children, mib, seconds=HOLD):
+def tree(children: str, mib: str, seconds: str | float = HOLD) -> None:
     fork_all(int(children), lambda: touch(int(mib)), seconds)
 
 
-def rewrite(children, mib, seconds=HOLD):
+def rewrite(children: str, mib: str, seconds: str | float = HOLD) -> None:
     memory = touch(int(mib), advice=mmap.MADV_NOHUGEPAGE)
     fork_all(int(children), lambda: fill(memory), seconds)
 
 
-def fork_all(children, act, seconds):
+def fork_all(children: int, act: "Callable[[], mmap.mmap | None]", seconds: str | float) -> None:
     ready, tell = os.pipe()
     wait, go = os.pipe()
     for _ in range(children):
@@ -217,25 +221,25 @@ def fork_all(children, act, seconds):
         os.wait()
 
 
-def execs(times, *more):
+def execs(times: str, *more: str) -> None:
     left = ["execs", str(int(times) - 1)] if int(times) > 1 else []
     os.execv(sys.executable, [sys.executable, "-S", "-E", __file__, *left, *more])
 
 
-def spike(mib, milliseconds):
+def spike(mib: str, milliseconds: str) -> None:
     memory = touch(int(mib))
     time.sleep(float(milliseconds) / 1000)
     os._exit(0 if memory else 1)
 
 
-def freed(mib, seconds=HOLD):
+def freed(mib: str, seconds: str | float = HOLD) -> None:
     memory = touch(int(mib))
     time.sleep(float(seconds))
     memory.close()
     time.sleep(float(seconds))
 
 
-def daemon():
+def daemon() -> None:
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -247,13 +251,13 @@ def daemon():
     time.sleep(0.1)
 
 
-def chain():
+def chain() -> None:
     while True:
         if os.fork():
             os._exit(0)
 
 
-def crowd(processes):
+def crowd(processes: str) -> None:
     for _ in range(int(processes)):
         if os.fork() == 0:
             while True:
@@ -263,7 +267,7 @@ def crowd(processes):
     time.sleep(0.2)
 
 
-def reread(mib, times, path):
+def reread(mib: str, times: str, path: str) -> None:
     if not os.path.exists(path):
         with open(path, "wb") as out:
             for _ in range(int(mib)):
@@ -280,10 +284,10 @@ def reread(mib, times, path):
             pass
 
 
-def warm(hot, cold, seconds, path):
-    hot = int(hot) * MIB
+def warm(hot: str, cold: str, seconds: str, path: str) -> None:
+    end = int(hot) * MIB
     with open(path, "wb") as file:
-        for _ in range(hot // MIB + int(cold)):
+        for _ in range(int(hot) + int(cold)):
             file.write(b"x" * MIB)
         file.flush()
         os.fsync(file.fileno())
@@ -294,12 +298,12 @@ def warm(hot, cold, seconds, path):
             pass
         while time.monotonic() < deadline:
             file.seek(0)
-            while file.tell() < hot:
+            while file.tell() < end:
                 file.readinto(piece)
             time.sleep(0.02)
 
 
-def maps(mib, seconds=HOLD):
+def maps(mib: str, seconds: str | float = HOLD) -> None:
     import contextlib
     import ctypes
     import platform
@@ -321,7 +325,7 @@ def maps(mib, seconds=HOLD):
     time.sleep(float(seconds))
 
 
-def own_group():
+def own_group() -> str:
     with open("/proc/self/cgroup") as lines:
         paths = dict(line.rstrip("\n").split(":", 2)[1:] for line in lines)
     if os.path.exists("/sys/fs/cgroup/memory"):
@@ -329,12 +333,12 @@ def own_group():
     return "/sys/fs/cgroup" + paths[""]
 
 
-def move(group):
+def move(group: str) -> None:
     with open(group + "/cgroup.procs", "w") as procs:
         procs.write("0")
 
 
-def inner(mib, seconds=HOLD):
+def inner(mib: str, seconds: str | float = HOLD) -> None:
     own = own_group().rstrip("/")
     groups = [f"{own}/inner-{os.getpid()}", f"{own}/inner-{os.getpid()}/innermost"]
     beside, is_v2 = f"{own}/beside-{os.getpid()}", os.path.exists(own + "/cgroup.subtree_control")
@@ -361,7 +365,7 @@ def inner(mib, seconds=HOLD):
         remove(beside)
 
 
-def hops(groups):
+def hops(groups: str) -> None:
     own, held = own_group(), []
     os.mkdir(own + "/hop")
     move(own + "/hop")
@@ -375,7 +379,7 @@ def hops(groups):
     time.sleep(HOLD)
 
 
-def hand_on(group, change):
+def hand_on(group: str, change: str) -> bool:
     # Where others are in our group too (EBUSY), its inner groups are charged as it is.
     with open(group + "/cgroup.subtree_control") as controllers:
         if "memory" in controllers.read() and change[0] == "+":
@@ -388,7 +392,7 @@ def hand_on(group, change):
     return True
 
 
-def remove(group):
+def remove(group: str) -> None:
     # A process is in its group a little longer than it can be waited for.
     for _ in range(1000):
         try:
@@ -398,7 +402,7 @@ def remove(group):
     return os.rmdir(group)
 
 
-def nested(mib):
+def nested(mib: str) -> None:
     own = own_group()
     os.makedirs(own + "/inner/innermost")
     child = os.fork()
@@ -415,7 +419,7 @@ def nested(mib):
     time.sleep(0.1)
 
 
-def limited(mib, times):
+def limited(mib: str, times: str) -> None:
     own = own_group()
     os.makedirs(own + "/rest")
     os.makedirs(own + "/within")

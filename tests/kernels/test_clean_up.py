@@ -173,7 +173,8 @@ def test_the_keeper_holds_none_of_our_files(mark: str) -> None:
     before = groups()
     with subprocess.Popen([CMEMRUN, "-q", "sleep", "100"]) as run:
         wait_for_group(before)
-        deadline, ours = time.monotonic() + 10, []
+        deadline = time.monotonic() + 10
+        ours: list[int] = []
         # Until it executes the program is a fork of ours as well.
         while len(ours) != 1 and time.monotonic() < deadline:
             time.sleep(0.3)

@@ -30,7 +30,7 @@ def cost(group: Group) -> float:
 
 def ratio(many: Group, one: Group) -> float:
     pairs = [(cost(many), cost(one)) for _ in range(40)]
-    crowded, alone = (statistics.median(costs) for costs in zip(*pairs, strict=True))
+    crowded, alone = (float(statistics.median(costs)) for costs in zip(*pairs, strict=True))
     return crowded / alone
 
 

@@ -150,8 +150,8 @@ def test_a_node_critical_pod() -> None:
 def test_releases_differ() -> None:
     pod = pod_of(container("app", {"memory": "512Mi"}, {"memory": "1Gi"}))
 
-    def at(*version: int, **more: Any) -> dict[str, str]:
-        return values(pod, kubelet=NODE._replace(version=version, **more))
+    def at(major: int, minor: int, **more: Any) -> dict[str, str]:
+        return values(pod, kubelet=NODE._replace(version=(major, minor), **more))
 
     assert at(1, 27)["memory.oom.group"] == "0" and at(1, 28)["memory.oom.group"] == "1"
     one = {"single_process_oom_kill": True}

@@ -180,7 +180,9 @@ def test_what_the_wheel_holds(built: Path) -> None:
     assert set(map(str, needed)) == declared
     assert metadata.requires_python == ">=3.11"
     # As PyPI renders it, which gives None for what it cannot.
-    page = markdown.render(str(message_from_bytes(text).get_payload(decode=True), "utf-8"))
+    body = message_from_bytes(text).get_payload(decode=True)
+    assert isinstance(body, bytes)
+    page = markdown.render(str(body, "utf-8"))
     assert page is not None
     assert "<h1" in page
     assert "<table" in page

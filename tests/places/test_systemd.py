@@ -51,7 +51,8 @@ def measure(*arguments: str, prefix: tuple[str, ...] = (), **more: Any) -> dict[
         **more,
     )
     assert "{" in done.stdout, done.stderr
-    return json.loads(done.stdout[done.stdout.index("{") :]) | {"stderr": done.stderr}
+    document: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    return document | {"stderr": done.stderr}
 
 
 def own_group() -> str:

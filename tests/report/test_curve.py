@@ -67,11 +67,12 @@ CASES = {
 
 def marked(drawn: Figure, panel: int = 0) -> list[tuple[str, float, float]]:
     """The trials in a plot: shape, size in MiB, time in seconds."""
+    lines: list[Any] = list(drawn.axes[panel].lines)
     return [
         (str(line.get_marker()), float(x) / MIB, float(y))
-        for line in drawn.axes[panel].lines
+        for line in lines
         if line.get_linestyle() == "None"
-        for x, y in zip(*line.get_data(), strict=True)  # type: ignore[arg-type]
+        for x, y in zip(*line.get_data(), strict=True)
     ]
 
 

@@ -61,7 +61,8 @@ class _Cells(HTMLParser):
     def handle_comment(self, data: str) -> None:
         raise AssertionError(data)
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    # Only their arguments' names differ.
+    handle_decl = handle_pi = unknown_decl = handle_comment  # type: ignore[assignment]
 
 
 def read(text: str) -> tuple[list[list[str]], list[str]]:
@@ -75,7 +76,7 @@ def read(text: str) -> tuple[list[list[str]], list[str]]:
 
 def read_by_markdown_it(text: str) -> tuple[list[list[str]], list[str]]:
     rows: list[list[str]] = []
-    lines = []
+    lines: list[str] = []
     tokens = READER.parse(text)
     assert {token.type for token in tokens} <= _STRUCTURE
     for before, token in pairwise(tokens):
