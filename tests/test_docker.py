@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from cmemrun.docker import docker_settings, parse_size, podman_settings
 from cmemrun.errors import BadInput
+from cmemrun.model import UNLIMITED, Limits
+from cmemrun.profile import limits_of
 
 MIB, GIB = 2**20, 2**30
 
@@ -104,3 +106,38 @@ def test_nothing_gives_a_traceback(text: str) -> None:
     for settings in (docker_settings, podman_settings):
         with contextlib.suppress(BadInput):
             settings(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        ("-m 6m", {"memory.max": 6 * MIB, "memory.swap.max": 6 * MIB}),
+        (
+            "-m 8m --memory-reservation 8m",
+            {"memory.max": 8 * MIB, "memory.swap.max": 8 * MIB, "memory.low": 8 * MIB},
+        ),
+        ("--memory-reservation 6m", {"memory.low": 6 * MIB}),
+        ("--oom-score-adj 1000", {"oom_score_adj": 1000}),
+        ("--oom-score-adj -1000", {"oom_score_adj": -1000}),
+        ("--pids-limit 0", {"pids.max": "max"}),
+        ("--pids-limit 1", {"pids.max": 1}),
+    ],
+)
+def test_bounds_themselves_are_allowed(options: str, files: dict[str, int | str]) -> None:
+    assert values(options) == {file: str(value) for file, value in files.items()}
+
+
+@pytest.mark.parametrize("options", ["--oom-score-adj 1001", "--oom-score-adj -1001", "-m 6291455"])
+def test_just_beyond_the_bounds_is_refused(options: str) -> None:
+    with pytest.raises(BadInput):
+        docker_settings(options)
+
+
+def test_limits_of_a_group_are_those_of_the_files() -> None:
+    def limits(options: str) -> Limits:
+        return limits_of(docker_settings(options)[0])
+
+    assert limits("-m 1g --memory-swap -1 --memory-reservation 750m --pids-limit -1") == Limits(
+        max_bytes=GIB, swap_max_bytes=UNLIMITED, low_bytes=750 * MIB, pids_max=UNLIMITED
+    )
+    assert limits("--oom-score-adj -500 --pids-limit 9") == Limits(oom_score_adj=-500, pids_max=9)

@@ -107,3 +107,51 @@ def test_what_people_read() -> None:
     assert format_duration(2.5) == "2.50 s"
     assert format_duration(90) == "1:30 min"
     assert format_duration(4000) == "1:06:40 h"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.0099, "9.9 ms"),
+        (0.01, "10 ms"),
+        (0.011, "11 ms"),
+        (0.999, "999 ms"),
+        (1, "1.00 s"),
+        (59.99, "59.99 s"),
+        (60, "1:00 min"),
+        (3599, "59:59 min"),
+        (3599.6, "1:00:00 h"),
+        (3600, "1:00:00 h"),
+    ],
+)
+def test_duration_goes_over_to_the_next_unit(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(1023, "1023 B"), (1024, "1.0 KiB"), (2**20, "1.0 MiB"), (2**30, "1.0 GiB")],
+)
+def test_size_goes_over_to_the_next_unit(size_bytes: int, text: str) -> None:
+    assert format_size(size_bytes) == text
+
+
+def test_longest_duration_is_thirty_years() -> None:
+    assert parse_duration("1000000000s") == 1e9
+    for longer in ("1000000001s", "277778h"):
+        with pytest.raises(BadInput, match="longer than"):
+            parse_duration(longer)
+
+
+def test_largest_size_is_that_of_a_signed_number() -> None:
+    assert parse_size(str(2**63 - 1)) == 2**63 - 1
+    for larger in (str(2**63), "8Ei", "9.3E"):
+        with pytest.raises(BadInput, match="more than any kernel"):
+            parse_size(larger)
+
+
+@pytest.mark.parametrize("text", ["1m 30s", "1mx30s", "1m,30s"])
+def test_duration_with_something_in_between_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        parse_duration(text)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,11 +81,11 @@ class Run:
             broken = defect.apply(path.read_text())
         except (BadList, FileNotFoundError) as error:
             return Outcome(defect, "not found", str(error))
-        copy = self._checkout.copy(defect.file, broken)
         if tests := self.claimed(defect):
+            limit = self._patience + _HANG_FACTOR * self._usual[tests]
             async with self._turn:
-                limit = self._patience + _HANG_FACTOR * self._usual[tests]
-                trial = await self._checkout.test(copy, tests, limit)
+                with self._checkout.broken(defect.file, broken) as copy:
+                    trial = await self._checkout.test(copy, tests, limit)
             if trial.red:
                 note = ", so it is not equivalent" if defect.equivalent else ""
                 return Outcome(defect, "killed", trial.red + note)
@@ -92,9 +93,9 @@ class Run:
             return Outcome(defect, "equivalent", defect.equivalent)
         if self._quick:
             return Outcome(defect, "survived", " ".join(tests) or "no test claims it")
-        return await self._judge_by_acceptance(defect, copy)
+        return await self._judge_by_acceptance(defect, broken)
 
-    async def _judge_by_acceptance(self, defect: Defect, copy: Path) -> Outcome:
+    async def _judge_by_acceptance(self, defect: Defect, broken: str) -> Outcome:
         guest = defect.kernel
         where = f"guest {guest}" if guest else " ".join(_ACCEPTANCE)
         if guest not in self._acceptance:
@@ -102,7 +103,8 @@ class Run:
             self._acceptance[guest] = asyncio.create_task(intact)
         if red := (await self._acceptance[guest]).red:
             return Outcome(defect, "survived", f"{where} is red without it: {red}")
-        trial = await self._accept(copy, guest)
+        with self._checkout.broken(defect.file, broken) as copy:
+            trial = await self._accept(copy, guest)
         if trial.red:
             return Outcome(defect, "killed", f"{where}: {trial.red}")
         return Outcome(defect, "survived", f"{where} and the quick tests")
@@ -177,6 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = asked.root.resolve()
     if not (root / ".venv").exists():
         subprocess.run([root / "scripts/venv", "dev"], check=True)
+    # End what was started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="cmemrun-mutants-") as directory:
         run = Run(
             Checkout(root, Path(directory)),
@@ -189,6 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except RedWithoutDefect as error:
             print(f"scripts/mutants: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            return 130
     _show(outcomes)
     # An older checkout may not have what a defect replaces; ours must.
     bad = {"survived"} if root != _ROOT else {"survived", "not found"}

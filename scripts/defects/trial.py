@@ -2,6 +2,7 @@
 
 import asyncio
 import compileall
+import contextlib
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import signal
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,16 +47,18 @@ class Checkout:
         # Caches are in the copy, so that none is taken for that of another copy.
         compileall.compile_dir(str(self.intact), quiet=1)
 
-    def copy(self, file: str, source: str) -> Path:
+    @contextlib.contextmanager
+    def broken(self, file: str, source: str) -> Iterator[Path]:
         """A copy of the package in which one file, named relative to the checkout, differs."""
-        copy = Path(tempfile.mkdtemp(dir=self._copies)) / "cmemrun"
-        shutil.copytree(self.intact, copy)
-        path = copy / Path(file).relative_to("cmemrun")
-        path.write_text(source)
-        # A cache is trusted if time and size of its source are the same.
-        for cache in path.parent.glob(f"__pycache__/{path.stem}.*"):
-            cache.unlink()
-        return copy
+        with tempfile.TemporaryDirectory(dir=self._copies) as directory:
+            copy = Path(directory) / "cmemrun"
+            shutil.copytree(self.intact, copy)
+            path = copy / Path(file).relative_to("cmemrun")
+            path.write_text(source)
+            # A cache is trusted if time and size of its source are the same.
+            for cache in path.parent.glob(f"__pycache__/{path.stem}.*"):
+                cache.unlink()
+            yield copy
 
     def has(self, test: str) -> bool:
         """Whether there is a test, given by its path or node ID."""

@@ -128,3 +128,45 @@ def test_a_budget_in_a_document() -> None:
         }
     ]  # fmt: skip
     assert document.parse(document.render(RUN._replace(budgets=(over,)))).budgets == (over,)
+
+
+def test_exactly_what_is_allowed_passes_and_is_proven() -> None:
+    exact = budget("peak", RUN.peak_bytes)
+    assert (exact.margin, exact.passed, exact.proven) == (0, True, True)
+
+
+def test_part_is_a_lower_bound_without_a_group() -> None:
+    watched = WATCHED._replace(peaks=Peaks(anon_bytes=MIB))
+    assert budget("anon", 2 * MIB, watched).certainty == "lower-bound"
+    assert budget("anon", 2 * MIB, RUN).certainty == "sampled"
+
+
+def test_cpu_is_of_user_and_system_and_stall_of_some() -> None:
+    run = RUN._replace(cpu_user_seconds=1.0, cpu_system_seconds=0.25, pressure=Pressure(0.5, 0.125))
+    assert budget("cpu", 9, run).measured == 1.25
+    assert budget("stall", 9, run).measured == 0.5
+    assert budget("cpu", 9, run._replace(cpu_system_seconds=None)).measured is None
+
+
+def test_worst_is_what_was_not_measured() -> None:
+    runs = [
+        RUN._replace(budgets=judge(RUN._replace(events=Events(oom_kill=kills)), asserted))
+        for asserted in [[Assertion("oom_kill", 0)]]
+        for kills in (0, None, 2)
+    ]
+    (kills,) = worst(runs)
+    assert kills.measured is None
+
+
+def test_difference_is_told_with_its_sign() -> None:
+    assert METRICS["peak"].kind.tell(-2 * MIB) == "-2.0 MiB"
+    assert METRICS["wall"].kind.tell(-0.5) == "-500 ms"
+    assert METRICS["oom_kill"].kind.tell(-3) == "-3"
+
+
+def test_usage_that_no_part_explains() -> None:
+    sample = Sample(0.0, 100, anon_bytes=40, file_bytes=30, kernel_bytes=10, sock_bytes=5)
+    assert sample.unexplained_bytes == 15
+    assert sample._replace(usage_bytes=80).unexplained_bytes == 0
+    assert sample._replace(kernel_bytes=None).unexplained_bytes == 0
+    assert Sample(0.0, 10, inactive_file_bytes=20).working_set_bytes == 0

@@ -1,5 +1,8 @@
 """The search on programs that are made up here: how near it comes, and in how many runs."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +118,116 @@ def test_interrupted_it_tells_what_is_known() -> None:
     found = search(probe, on_progress=told.append)
     assert len(found.trials) == 5 and not found.is_complete
     assert [len(one.trials) for one in told] == [1, 2, 3, 4, 5]
+
+
+def fixed(limit_bytes: int | None, **more: Any) -> Trial:
+    """A run that succeeds, by default fast and with a peak of 400 MiB."""
+    usual: dict[str, Any] = {"wall_seconds": 1.0, "stall_seconds": 0.0, "peak_bytes": 400 * MIB}
+    return Trial(limit_bytes, Outcome.OK, **usual | more)
+
+
+def slowed(below_mib: int, **more: Any) -> Callable[[int | None], Trial]:
+    """A program that needs 50 MiB and is slow, as told, with a limit below another."""
+
+    def probe(limit_bytes: int | None) -> Trial:
+        limit = 10**9 if limit_bytes is None else limit_bytes // MIB
+        if limit < 50:
+            return fixed(limit_bytes)._replace(outcome=Outcome.KILLED)
+        return fixed(limit_bytes, **more if limit < below_mib else {})
+
+    return probe
+
+
+@pytest.mark.parametrize(
+    ("slow", "is_slow"),
+    [
+        # A tenth longer is allowed, and of that half may be stalled.
+        ({"wall_seconds": 1.2, "stall_seconds": 0.06}, True),
+        ({"wall_seconds": 1.2, "stall_seconds": 0.04}, False),
+        ({"wall_seconds": 1.09, "stall_seconds": 0.08}, False),
+        # And a tenth of the peak may be read again.
+        ({"wall_seconds": 1.2, "refault_bytes": 41 * MIB}, True),
+        ({"wall_seconds": 1.2, "refault_bytes": 39 * MIB}, False),
+        ({"wall_seconds": 1.2, "stall_seconds": None}, True),
+        ({"wall_seconds": 1.09, "stall_seconds": None}, False),
+        ({"wall_seconds": 1.2, "stall_seconds": None, "limit_hits": 0}, False),
+    ],
+)
+def test_slow_is_longer_than_allowed_and_for_want_of_memory(
+    slow: dict[str, Any], is_slow: bool
+) -> None:
+    found = search(slowed(200, **slow))
+    assert found.cliff_bytes is not None and found.knee_bytes is not None
+    assert (found.knee_bytes > found.cliff_bytes) is is_slow
+    if is_slow:
+        assert 200 * MIB <= found.knee_bytes <= 216 * MIB
+
+
+def test_waiting_without_a_limit_is_not_for_want_of_memory() -> None:
+    busy = {"stall_seconds": 0.5, "refault_bytes": 100 * MIB}
+
+    def probe(limit_bytes: int | None) -> Trial:
+        trial = slowed(200, wall_seconds=1.2)(limit_bytes)
+        return trial._replace(**busy)
+
+    found = search(probe)
+    assert found.knee_bytes == found.cliff_bytes
+
+
+def test_once_slow_and_once_fast_is_not_slow() -> None:
+    limits: list[int | None] = []
+
+    def probe(limit_bytes: int | None) -> Trial:
+        limits.append(limit_bytes)
+        slow = {"wall_seconds": 2.0, "stall_seconds": 1.0}
+        # The first run with each limit is slow, as the first of all may well be.
+        more = slow if limits.count(limit_bytes) == 1 and limit_bytes else {}
+        return slowed(10**9, **more)(limit_bytes)
+
+    found = search(probe)
+    assert found.knee_bytes == found.cliff_bytes
+
+
+def test_limit_that_fails_above_the_cliff_is_no_knee() -> None:
+    def probe(limit_bytes: int | None) -> Trial:
+        trial = slowed(200, wall_seconds=2.0, stall_seconds=1.0)(limit_bytes)
+        # It fails fast, as by a timeout of its own.
+        failed = limit_bytes is not None and 100 * MIB < limit_bytes < 250 * MIB
+        return fixed(limit_bytes)._replace(outcome=Outcome.FAILED) if failed else trial
+
+    found = search(probe)
+    assert found.knee_bytes is not None and found.knee_bytes >= 250 * MIB
+
+
+def test_answer_that_does_not_hold_twice_becomes_the_low_end() -> None:
+    limits: list[int | None] = []
+
+    def probe(limit_bytes: int | None) -> Trial:
+        limits.append(limit_bytes)
+        need = 50 if limits.count(limit_bytes) == 1 else 100
+        killed = limit_bytes is not None and limit_bytes < need * MIB
+        return fixed(limit_bytes)._replace(outcome=Outcome.KILLED if killed else Outcome.OK)
+
+    found = search(probe)
+    assert found.is_complete and found.cliff_bytes is not None
+    # It goes up by 2 % of the peak, 8 MiB.
+    assert 100 * MIB <= found.cliff_bytes < 108 * MIB
+    assert found.low_bytes == found.cliff_bytes - 8 * MIB
+
+
+def test_search_comes_within_two_percent_of_the_peak() -> None:
+    found = search(MadeUp(1000, peak=2000, kept=300))
+    assert found.cliff_bytes is not None
+    assert found.cliff_bytes - found.low_bytes <= 40 * MIB
+    assert found.low_bytes < 1000 * MIB <= found.cliff_bytes
+
+
+def test_search_from_what_was_kept_takes_few_runs() -> None:
+    assert len(search(MadeUp(100, peak=3000, kept=98)).trials) <= 5
+    # A guess far too low is made good in steps that double.
+    assert len(search(MadeUp(2000, peak=2100, kept=10)).trials) <= 15
+
+
+def test_no_run_more_than_asked_for() -> None:
+    for most in (1, 2, 5):
+        assert len(search(MadeUp(100, peak=400), Criteria(most_runs=most)).trials) == most

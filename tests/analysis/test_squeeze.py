@@ -78,3 +78,30 @@ def test_what_cannot_be_told_is_left_alone() -> None:
     assert steering.look(Sample(0.0, MIB, anon_bytes=MIB)) == 0
     assert steering.look(Sample(1.0, MIB, pressure=Pressure(0.0, 0.0))) == 0
     assert steering.steps == []
+
+
+def test_kernel_memory_and_shared_memory_cannot_be_reclaimed() -> None:
+    steering = Steering(4096)
+    pressure = Pressure(0.0, 0.0)
+    parts = {"anon_bytes": MIB, "shmem_bytes": 2 * MIB, "kernel_bytes": 4 * MIB}
+    steering.look(Sample(0.0, 17 * MIB, pressure=pressure, **parts))
+    # A tenth of the 10 MiB that are left.
+    assert steering.look(Sample(1.0, 17 * MIB, pressure=pressure, **parts)) == MIB
+    assert steering.steps[0].kept_bytes == 7 * MIB
+
+
+def test_highest_kept_counts_and_highest_usage_of_a_quiet_span() -> None:
+    steps = [
+        Step(tick, usage * MIB, kept * MIB, 0.0)
+        for tick, (usage, kept) in enumerate([(100, 9), (80, 20), (90, 9), (70, 9), (85, 9)])
+    ]
+    found = conclude(steps)
+    assert found.kept_bytes == 20 * MIB
+    # Of 0 to 3 s the highest is 100 MiB, of 1 to 4 s 90 MiB.
+    assert found.held_bytes == 90 * MIB
+
+
+def test_a_thousandth_of_the_time_is_quiet() -> None:
+    for stalled, pressed in ((0.0009, False), (0.0011, True)):
+        steps = [Step(0.0, MIB, 0, 0.0), Step(1.0, MIB, 0, stalled)]
+        assert conclude(steps).was_pressed is pressed

@@ -1,11 +1,13 @@
 """What is typical, what is thrown off, and whether two sets differ."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from cmemrun.analysis.comparison import Comparison, Difference, compare, judge_growth
-from cmemrun.analysis.statistics import Spread, summarize
+from cmemrun.analysis.statistics import Spread, bootstrap, summarize
 from cmemrun.errors import NotOffered
-from cmemrun.model import Events, Exit, Oom, Run
+from cmemrun.model import Budget, Events, Exit, Oom, Run
 from tests.made_up import MIB, RUN, runs
 
 RESOLUTION = RUN.method.resolution_bytes
@@ -132,3 +134,119 @@ def test_what_was_measured_differently_is_not_comparable() -> None:
         judge_growth(found, {"swap": 0.1})
     (kept,) = judge_growth(found, {"wall": 0.1})
     assert kept.metric == "wall" and kept.passed
+
+
+# Survival in days of 16 mice (B. Efron and R. Tibshirani, An Introduction to the Bootstrap,
+# 1993, table 2.1).
+TREATED = (94, 197, 16, 38, 99, 141, 23)
+CONTROL = (52, 104, 146, 10, 51, 30, 40, 27, 46)
+
+
+@pytest.mark.parametrize(
+    ("values", "interval"),
+    # Of an odd number n of values the resampled median is at most the k-th with the chance
+    # that a binomial of n and k/n is above n/2 (J. Maritz and R. Jarrett, A Note on Estimating
+    # the Variance of the Sample Median, 1978). The interval goes from the first k with 2.5 %
+    # to the first with 97.5 %, and not, as for n = 17, from that of 5 % to that of 95 %.
+    [
+        (TREATED, (23, 141)),
+        (range(1, 12), (3, 9)),
+        (range(1, 14), (4, 10)),
+        (range(1, 18), (5, 13)),
+    ],
+)
+def test_interval_of_a_median_is_that_of_its_exact_bootstrap_distribution(
+    values: Sequence[int], interval: tuple[int, int]
+) -> None:
+    assert bootstrap(lambda median: median(values)) == interval
+
+
+def test_interval_of_a_difference_is_that_of_its_exact_bootstrap_distribution() -> None:
+    # Of all pairs of medians of both distributions: 2.9 % are at most -29, 97.6 % at most 101.
+    assert bootstrap(lambda median: median(TREATED) - median(CONTROL)) == (-29, 101)
+    found = peaks(compare(runs(*CONTROL), runs(*TREATED)))
+    assert (found.difference, found.interval) == (48 * MIB, (-29 * MIB, 101 * MIB))
+
+
+@pytest.mark.parametrize(("farthest", "outliers"), [(105.1, ()), (105.3, (6,))])
+def test_outlier_lies_three_and_a_half_deviations_from_the_median(
+    farthest: float, outliers: tuple[int, ...]
+) -> None:
+    # The median is 100 and the median of the deviations 1, so a standard deviation is taken
+    # for 1.4826 and the bound is 3.5 of those, 5.19 (Iglewicz and Hoaglin, 1993).
+    assert peak_of(runs(98.5, 99, 99, 100, 101, 101, farthest)).outliers == outliers
+
+
+def test_coarsest_resolution_counts() -> None:
+    finer = RUN.method._replace(resolution_bytes=4096)
+    assert peak_of([*runs(100, method=finer), *runs(101)]).resolution == RESOLUTION
+    # 200 KiB are within the resolution of the new runs alone.
+    found = peaks(compare(runs(*[100] * 5, method=finer), runs(*[100.2] * 5)))
+    assert found.verdict == "same"
+
+
+def test_kill_by_another_process_throws_no_run_off() -> None:
+    killed = {"exit": Exit(None, 9), "oom": Oom("sigkill-not-oom")}
+    assert summarize(runs(100, 101, 102, **killed)).left_out == ()
+
+
+def test_success_is_usual_if_as_many_runs_fail() -> None:
+    (left_out,) = summarize([*runs(100, exit=Exit(3)), *runs(101)]).left_out
+    assert left_out.run == 0
+
+
+def wall(base: float, new: float) -> str:
+    """The verdict on a wall time, in seconds."""
+    before, after = ([run._replace(wall_seconds=one)] * 5 for run in runs(1) for one in (base, new))
+    (found,) = (one for one in compare(before, after).differences if one.metric == "wall")
+    return found.verdict
+
+
+def test_times_differ_from_a_hundredth_and_a_millisecond_on() -> None:
+    assert (wall(10, 10.09), wall(10, 10.11), wall(10, 9.89)) == ("same", "worse", "better")
+    assert (wall(0.01, 0.0109), wall(0.01, 0.0112)) == ("same", "worse")
+
+
+def growth(base: list[Run], new: list[Run], share: float) -> Budget:
+    return peaks(compare(base, new)).judge(share)
+
+
+def test_growth_is_measured_at_its_least_and_proven_at_its_most() -> None:
+    # It has grown by 1 to 3 MiB: 1 at least, so that it is kept, and not proven.
+    kept = growth(runs(*[100] * 5), runs(101, 101, 102, 103, 103), 0.02)
+    assert (kept.measured, kept.passed, kept.proven) == (101 * MIB, True, False)
+    assert growth(runs(*[100] * 5), runs(101, 101, 102, 103, 103), 0.03).proven
+    # What cannot be told apart has not grown.
+    same = growth(runs(*[100] * 5), runs(*[100.3] * 5), 0)
+    assert (same.measured, same.passed) == (100 * MIB, True)
+
+
+def test_growth_is_as_certain_as_the_least_certain_run() -> None:
+    sampled = RUN.method._replace(lower_bound=True)
+    assert growth(runs(100), [*runs(101), *runs(101, method=sampled)], 1).certainty == "lower-bound"
+
+
+def test_what_was_thrown_off_is_in_no_interval() -> None:
+    killed = runs(*[500] * 4, oom=Oom("child-killed"), events=Events(oom_kill=1))
+    found = peaks(compare(runs(*[100] * 5), [*runs(*[110] * 5), *killed]))
+    assert (found.verdict, found.interval) == ("worse", (10 * MIB, 10 * MIB))
+
+
+def test_difference_that_may_be_none_is_neither_worse_nor_better() -> None:
+    wide = runs(90, 100, 110, 95, 120)
+    for shift in (-8, 8):
+        other = [run._replace(peak_bytes=run.peak_bytes + shift * MIB) for run in wide]
+        assert peaks(compare(wide, other)).verdict == "unclear"
+
+
+def test_sizes_with_and_without_a_group_are_not_comparable() -> None:
+    method = RUN.method._replace(peak_source="sampled")
+    without = method._replace(backend="proc")
+    found = compare(runs(*[100] * 5, method=method), runs(*[100] * 5, method=without))
+    assert (peaks(found).verdict, str(peaks(found).reason)[:14]) == ("unclear", "not comparable")
+
+
+def test_runs_that_end_with_another_status_are_not_comparable() -> None:
+    found = compare(runs(*[100] * 5), runs(*[100] * 5, exit=Exit(3)))
+    assert {one.verdict for one in found.differences} == {"unclear"}
+    assert "one ends with 0, one with 3" in str(peaks(found).reason)

@@ -75,3 +75,25 @@ def test_what_is_written_is_read_the_same(size: int) -> None:
 def test_nothing_gives_a_traceback(text: str) -> None:
     with contextlib.suppress(BadInput):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        (1, "1"),
+        (1000, "1k"),
+        (1023, "1023"),
+        (1024, "1Ki"),
+        (1536 * 2**20, "1536Mi"),
+        (2**30, "1Gi"),
+        (5 * 10**9, "5G"),
+        (1024_000, "1000Ki"),
+    ],
+)
+def test_shortest_exact_quantity_is_written(size: int, text: str) -> None:
+    assert format_bytes(size) == text
+
+
+def test_more_than_the_largest_is_the_largest() -> None:
+    assert parse_bytes(str(2**63)) == parse_bytes("8Ei") == 2**63 - 1

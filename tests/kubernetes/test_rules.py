@@ -224,3 +224,97 @@ def test_as_limits_of_a_group() -> None:
 
 def container_of(name: str) -> Any:
     return pod_of(container(name)).container(name)
+
+
+def test_best_effort_gets_memory_high_since_1_37_only_with_a_factor() -> None:
+    pod = pod_of(container("app"))
+    half = NODE._replace(memory_qos=True, throttling_factor=Fraction(1, 2))
+    # Until 1.36 its request and its limit, both 0, are taken for equal.
+    assert "memory.high" not in values(pod, kubelet=half._replace(version=(1, 36)))
+    # Half of the node's 16 GiB.
+    assert values(pod, kubelet=half)["memory.high"] == str(8 * GIB)
+    assert "memory.high" not in values(pod, kubelet=NODE._replace(memory_qos=True))
+
+
+def test_memory_high_without_a_limit_is_of_the_nodes_memory() -> None:
+    pod = pod_of(container("app", {"memory": "1Gi"}))
+    qos = NODE._replace(memory_qos=True, version=(1, 36))
+    # 1 GiB + 0.9 x (16 GiB - 1 GiB), 15569256448 bytes and a fraction in whole pages.
+    assert values(pod, kubelet=qos)["memory.high"] == str(15569256448 // 4096 * 4096)
+
+
+def test_memory_high_equal_to_the_request_is_not_written() -> None:
+    qos = NODE._replace(memory_qos=True, version=(1, 36))
+    # One page of limit above the request: 0.9 of it is no whole page.
+    pod = pod_of(container("app", {"memory": 4096}, {"memory": 8192}))
+    assert "memory.high" not in values(pod, kubelet=qos)
+    pod = pod_of(container("app", {"memory": 4096}, {"memory": 16384}))
+    assert values(pod, kubelet=qos)["memory.high"] == str(3 * 4096)
+
+
+def test_containers_that_request_more_than_their_pod_get_nothing_beside() -> None:
+    whole = {"requests": {"memory": "1Gi"}, "limits": {"memory": "8Gi"}}
+    pod = pod_of(container("a", {"memory": "2Gi"}), container("b"), resources=whole)
+    # a: 1000 - 1000 x 2 / 16 = 875, and not that of 1.5 GiB; b: 1000 - 0, and so 999.
+    assert values(pod, "a")["oom_score_adj"] == "875"
+    assert values(pod, "b")["oom_score_adj"] == "999"
+
+
+def test_own_limit_goes_before_the_pods() -> None:
+    whole = {"limits": {"memory": "8Gi"}}
+    pod = pod_of(container("a", limits={"memory": "1Gi"}), container("b"), resources=whole)
+    assert values(pod, "a")["memory.max"] == str(GIB)
+    assert values(pod, "b")["memory.max"] == str(8 * GIB)
+
+
+def test_limited_swap_is_for_burstable_with_a_request_below_its_limit_since_1_28() -> None:
+    swapping = NODE._replace(limited_swap=True)
+    burstable = pod_of(container("app", {"memory": "512Mi"}, {"memory": "1Gi"}))
+    for version, swap in (((1, 27), "0"), ((1, 28), str(128 * MIB))):
+        found = values(burstable, kubelet=swapping._replace(version=version))
+        assert found["memory.swap.max"] == swap
+    # Without a limit, the request is no limit; without a request there is no share.
+    unlimited = pod_of(container("app", {"memory": "512Mi"}))
+    assert values(unlimited, kubelet=swapping)["memory.swap.max"] == str(128 * MIB)
+    assert values(pod_of(container("a")), kubelet=swapping)["memory.swap.max"] == "0"
+    # A pod that is Guaranteed as a whole, with a container that asks for less than its limit.
+    both = {"cpu": "1", "memory": "2Gi"}
+    whole = {"requests": both, "limits": both}
+    app = container("app", {"cpu": "1", "memory": "512Mi"}, {"cpu": "1", "memory": "1Gi"})
+    guaranteed = pod_of(app, resources=whole)
+    assert qos_of(guaranteed) is Qos.GUARANTEED
+    assert values(guaranteed, kubelet=swapping)["memory.swap.max"] == "0"
+
+
+def test_releases_are_known_from_1_22_to_1_37() -> None:
+    pod = pod_of(container("a"))
+    for version in ((1, 22), (1, 37)):
+        assert values(pod, kubelet=NODE._replace(version=version))
+    for version in ((1, 21), (1, 38)):
+        with pytest.raises(BadInput, match=r"give one from|not known"):
+            values(pod, kubelet=NODE._replace(version=version))
+
+
+def test_restart_policy_makes_a_sidecar_of_init_containers_only() -> None:
+    app = container("app", {"memory": "16Mi"}, restartPolicy="Always")
+    pod = pod_of(container("big", {"memory": "1Gi"}), app)
+    # 1000 - 0 (0.98), and so 999; a sidecar would not go above big's 938.
+    assert values(pod, "app")["oom_score_adj"] == "999"
+    sidecar = container("proxy", {"memory": "2Gi"}, restartPolicy="Always")
+    pod = pod_of(container("app", {"memory": "16Mi"}), initContainers=[sidecar])
+    # Its own 1000 - 125 is lower than app's 999.
+    assert values(pod, "proxy")["oom_score_adj"] == "875"
+
+
+def test_list_inside_a_list_holds_pods() -> None:
+    spec = {"containers": [container("a")]}
+    deployment = {"kind": "Deployment", "spec": {"template": {"spec": spec}}}
+    inner = {"kind": "List", "items": [deployment, {"kind": "Pod", "spec": spec}]}
+    assert len(list(find_pods([{"kind": "List", "items": [inner]}]))) == 2
+
+
+def test_group_kill_is_set_as_the_kubelet_sets_it() -> None:
+    pod = pod_of(container("a"))
+    single = NODE._replace(single_process_oom_kill=True)
+    for kubelet, kills_all in ((NODE, True), (single, False)):
+        assert limits_of(settings(pod, pod.container(None), kubelet)).oom_group is kills_all
