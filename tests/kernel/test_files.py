@@ -95,3 +95,30 @@ def test_pressure() -> None:
     for strange in (b"", b"full avg10=0 total=1\n", b"some total=x\n"):
         with pytest.raises(KernelTextError):
             parse_pressure(strange)
+
+
+@pytest.mark.parametrize("text", [b"4096", b"409", b"4096\n4"])
+def test_number_that_was_cut_off_is_an_error(text: bytes) -> None:
+    with pytest.raises(KernelTextError):
+        parse_scalar(text)
+
+
+def test_file_that_may_not_be_read_is_not_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: str, flags: int) -> int:
+        if path.endswith("memory.peak"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    (tmp_path / "memory.peak").write_text("1\n")
+    (tmp_path / "memory.max").write_text("1\n")
+    assert ControlFile.offered(str(tmp_path / "memory.peak")) is None
+    offered = ControlFile.offered(str(tmp_path / "memory.max"))
+    assert offered is not None and offered.scalar() == 1
+    offered.close()
+    with pytest.raises(NotADirectoryError):
+        ControlFile.offered(str(tmp_path / "memory.max/x"))

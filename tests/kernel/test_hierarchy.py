@@ -138,3 +138,25 @@ def test_this_very_machine() -> None:
     assert mount is not None
     own = found.own_group(mount)
     assert own is not None and Path(own, "cgroup.procs").exists()
+
+
+def test_memory_is_where_v1_has_it_and_else_on_v2(tmp_path: Path) -> None:
+    hybrid = machine(tmp_path / "a", TMPFS + MEMORY + BESIDE, "4:memory:/\n0::/\n")
+    assert hybrid.memory is not None and hybrid.memory.version == 1
+    unified = machine(tmp_path / "b", UNIFIED, "0::/\n")
+    assert unified.memory is not None and unified.memory.version == 2
+    assert machine(tmp_path / "c", TMPFS, "").memory is None
+
+
+def test_ancestors_end_at_the_mount(tmp_path: Path) -> None:
+    found = machine(tmp_path, UNIFIED, "0::/\n")
+    assert found.v2 is not None
+    point = found.v2.point
+    assert list(ancestors(f"{point}/a/b", found.v2)) == [f"{point}/a/b", f"{point}/a", point]
+    assert list(ancestors("/elsewhere/a", found.v2)) == []
+
+
+def test_group_beside_the_mounts_root_is_not_seen(tmp_path: Path) -> None:
+    mount = UNIFIED.replace("0:23 / ", "0:23 /docker/abc ")
+    found = machine(tmp_path, mount, "0::/docker/abcdef\n")
+    assert found.v2 is not None and found.own_group(found.v2) is None

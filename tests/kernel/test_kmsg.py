@@ -105,3 +105,20 @@ def test_nobody_tells(no_device: None, fp: FakeProcess) -> None:
     fp.register(["journalctl", fp.any()], callback=missing)
     log = KernelLog()
     assert log.lines() == [] and log.source is None
+
+
+def test_what_the_kernel_said_before_is_not_told() -> None:
+    everything = KernelLog()
+    assert everything._fd is not None
+    os.lseek(everything._fd, 0, os.SEEK_SET)
+    said = everything.lines()
+    everything.close()
+    log = KernelLog()
+    assert len(log.lines()) < len(said)
+    log.close()
+
+
+def test_tool_that_failed_is_not_believed(no_device: None, fp: FakeProcess) -> None:
+    fp.register(["dmesg", "--kernel"], stdout="[ 1.000000] half\n", returncode=1)
+    fp.register(["journalctl", fp.any()], stdout="[ 1.000000] host kernel: whole\n")
+    assert KernelLog().lines() == ["whole"]

@@ -1,5 +1,6 @@
 """The kernel log's words for OOM kills, as several kernels wrote them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,3 +75,36 @@ def test_what_was_rate_limited_away_is_missed_and_not_guessed() -> None:
 @given(st.lists(st.text()), st.lists(st.sampled_from(LINUX_6_12.splitlines()), max_size=8))
 def test_no_text_is_too_strange(texts: list[str], lines: list[str]) -> None:
     parse([word for pair in zip(texts, lines, strict=False) for word in pair])
+
+
+@pytest.mark.parametrize(
+    ("constraint", "machine"),
+    [
+        ("CONSTRAINT_MEMCG", False),
+        ("CONSTRAINT_NONE", True),
+        ("CONSTRAINT_CPUSET", True),
+        ("CONSTRAINT_MEMORY_POLICY", True),
+    ],
+)
+def test_summary_line_says_whose_memory_ran_out(constraint: str, machine: bool) -> None:
+    # As Linux 5.0 wrote it, whose victim's line does not say; the one that did was lost.
+    summary, killed = MACHINE.splitlines()
+    lines = [
+        "java invoked oom-killer: order=0",
+        summary.replace("CONSTRAINT_NONE", constraint),
+        killed.removeprefix("Out of memory: "),
+    ]
+    [event] = parse(lines)
+    assert event.machine is machine
+
+
+def test_victims_line_says_that_the_machine_ran_out() -> None:
+    killed = MACHINE.splitlines()[1]
+    for words in ("Out of memory: ", "Out of memory (oom_kill_allocating_task): "):
+        [event] = parse([killed.replace("Out of memory: ", words)])
+        assert event.machine and event.victims[0].pid == 99
+
+
+def test_event_without_a_victim_is_not_told() -> None:
+    lines = [line for line in LINUX_6_12.splitlines() if "Killed process" not in line]
+    assert parse(lines) == []
