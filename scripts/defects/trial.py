@@ -52,7 +52,8 @@ class Checkout:
         """A copy of the package in which one file, named relative to the checkout, differs."""
         with tempfile.TemporaryDirectory(dir=self._copies) as directory:
             copy = Path(directory) / "cmemrun"
-            shutil.copytree(self.intact, copy)
+            # Not what Python or pytest is about to rename.
+            shutil.copytree(self.intact, copy, ignore=shutil.ignore_patterns("*.pyc.*"))
             path = copy / Path(file).relative_to("cmemrun")
             path.write_text(source)
             # A cache is trusted if time and size of its source are the same.

@@ -164,11 +164,9 @@ def test_slow_is_longer_than_allowed_and_for_want_of_memory(
 
 
 def test_waiting_without_a_limit_is_not_for_want_of_memory() -> None:
-    busy = {"stall_seconds": 0.5, "refault_bytes": 100 * MIB}
-
     def probe(limit_bytes: int | None) -> Trial:
         trial = slowed(200, wall_seconds=1.2)(limit_bytes)
-        return trial._replace(**busy)
+        return trial._replace(stall_seconds=0.5, refault_bytes=100 * MIB)
 
     found = search(probe)
     assert found.knee_bytes == found.cliff_bytes

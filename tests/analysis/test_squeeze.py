@@ -82,11 +82,17 @@ def test_what_cannot_be_told_is_left_alone() -> None:
 
 def test_kernel_memory_and_shared_memory_cannot_be_reclaimed() -> None:
     steering = Steering(4096)
-    pressure = Pressure(0.0, 0.0)
-    parts = {"anon_bytes": MIB, "shmem_bytes": 2 * MIB, "kernel_bytes": 4 * MIB}
-    steering.look(Sample(0.0, 17 * MIB, pressure=pressure, **parts))
+    first = Sample(
+        0.0,
+        17 * MIB,
+        anon_bytes=MIB,
+        shmem_bytes=2 * MIB,
+        kernel_bytes=4 * MIB,
+        pressure=Pressure(0.0, 0.0),
+    )
+    steering.look(first)
     # A tenth of the 10 MiB that are left.
-    assert steering.look(Sample(1.0, 17 * MIB, pressure=pressure, **parts)) == MIB
+    assert steering.look(first._replace(elapsed_seconds=1.0)) == MIB
     assert steering.steps[0].kept_bytes == 7 * MIB
 
 

@@ -102,3 +102,26 @@ def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 125 and done.stderr.count("\n") == 1
     assert repr(name) in done.stderr
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"peak_bytes": True},
+        {"peak_bytes": 1.5},
+        {"peak_bytes": 2**64},
+        {"wall_seconds": float("inf")},
+        {"wall_seconds": float("nan")},
+        {"wall_seconds": "2.5"},
+        {"runtime": {"name": "go", "environment": [["a", "b", "c"]]}},
+    ],
+    ids=str,
+)
+def test_value_of_another_kind_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="no document"):
+        document.parse(json.dumps(DOCUMENT | changed))
+
+
+def test_seconds_are_read_as_what_they_are() -> None:
+    assert type(document.parse(json.dumps(DOCUMENT | {"wall_seconds": 2})).wall_seconds) is float
+    assert document.parse(json.dumps(DOCUMENT | {"peak_bytes": 2**64 - 1})).peak_bytes == 2**64 - 1

@@ -158,3 +158,40 @@ def test_nothing_that_is_told_is_an_error(
     assert under(runtime, bounds).does.startswith(title(runtime))
     for value in to_set(runtime, {}, bounds).values():
         assert value and "\0" not in value
+
+
+def test_node_goes_by_the_lower_of_both_limits() -> None:
+    soft = Bounds(900 * MIB, soft_bytes=600 * MIB)
+    assert "at most 348.0 MiB " in does("node", "24.19.0", soft)
+    assert "soft limit of 600.0 MiB" in does("node", "24.19.0", soft)
+    above = Bounds(600 * MIB, soft_bytes=900 * MIB)
+    assert does("node", "24.19.0", above) == does("node", "24.19.0", Bounds(600 * MIB))
+
+
+def test_dotnet_takes_20_mib_of_any_limit() -> None:
+    # Three quarters are more from 27 MiB on.
+    assert "within 20.0 MiB of 16.0 MiB" in does("dotnet", "8.0.1", Bounds(16 * MIB))
+    assert "within 24.0 MiB of 32.0 MiB" in does("dotnet", "8.0.1", Bounds(32 * MIB))
+
+
+@pytest.mark.parametrize(
+    ("version", "bounds", "name"),
+    [
+        ("3.1.0", V1, "COMPlus_GCHeapHardLimitPercent"),
+        ("3.1.0", V2, "COMPlus_GCHeapHardLimit"),
+        ("5.0.0", V2, "COMPlus_GCHeapHardLimitPercent"),
+        ("6.0.0", V2, "DOTNET_GCHeapHardLimitPercent"),
+    ],
+)
+def test_variable_of_dotnet_by_version(version: str, bounds: Bounds, name: str) -> None:
+    [found] = to_set(Runtime("dotnet", version, "/prog"), {}, bounds)
+    assert found == name
+
+
+@pytest.mark.parametrize(
+    ("told", "above"),
+    [("513MiB", True), ("512MiB", False), ("536870913", True), ("536870912B", False)],
+)
+def test_go_told_more_than_the_limit(told: str, above: bool) -> None:
+    words = does("go", "1.22", V2, f"GOMEMLIMIT={told}")
+    assert ("which is above the limit of 512.0 MiB" in words) is above
