@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
         {"wall_seconds": float("inf")},
         {"wall_seconds": float("nan")},
         {"wall_seconds": "2.5"},
-        {"runtime": {"name": "go", "environment": [["a", "b", "c"]]}},
+        {"runtime": {"name": "go", "version": "1", "file": "/x", "environment": [["a", "b", "c"]]}},
     ],
     ids=str,
 )

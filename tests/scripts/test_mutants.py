@@ -30,6 +30,11 @@ FILES = {
         "    done = subprocess.run([sys.executable, '-c', code], capture_output=True)\n"
         "    assert done.stdout == b'2\\n'\n"
     ),
+    # It boots nothing.
+    "scripts/guest": (
+        '#!/bin/sh\n[ "$1 $2" = "test 6.12" ] && shift 2\n'
+        'exec .venv/bin/python -m pytest tests/kernels "$@"\n'
+    ),
     "tests/test_red.py": "def test_red():\n    assert False\n",
 }
 DEFECTS = """
@@ -60,6 +65,13 @@ old = "while size % 2:"
 new = "while size % 2 and size > 0:"
 
 [[defect]]
+name = "halve-odd-up-on-another-kernel"
+file = "cmemrun/halve.py"
+old = "size -= 1"
+new = "size += 1"
+kernel = "6.12"
+
+[[defect]]
 name = "halve-by-shifting"
 file = "cmemrun/halve.py"
 old = "size // 2"
@@ -81,6 +93,7 @@ def project(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    (tmp_path / "scripts/guest").chmod(0o755)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "defects").mkdir()
     (tmp_path / "defects/halve.toml").write_text(DEFECTS)
@@ -126,6 +139,7 @@ def test_killed_survived_hung_and_equivalent_are_told_apart(project: Path) -> No
         "halve-to-a-third": ("killed", "tests/test_halve.py::test_even"),
         "halve-without-end": ("killed", "a hang in tests/test_halve.py::test_odd"),
         "halve-odd-up": ("killed", f"tests/kernels: {real}"),
+        "halve-odd-up-on-another-kernel": ("killed", f"guest 6.12: {real}"),
         "halve-no-odd-below-zero": ("survived", "tests/kernels and the quick tests"),
         "halve-by-shifting": ("equivalent", "both round down"),
         "halve-of-a-later-commit": (
@@ -133,13 +147,13 @@ def test_killed_survived_hung_and_equivalent_are_told_apart(project: Path) -> No
             "halve-of-a-later-commit: what it replaces occurs 0 times in cmemrun/halve.py",
         ),
     }
-    assert "6 defects: 3 killed, 1 survived, 1 equivalent, 1 not found" in done.stdout
+    assert "7 defects: 4 killed, 1 survived, 1 equivalent, 1 not found" in done.stdout
     assert (project / "cmemrun/halve.py").read_text() == FILES["cmemrun/halve.py"]
     assert not (project / "cmemrun/__pycache__").exists()
 
 
 def test_survivor_of_the_quick_tests_exits_1(project: Path) -> None:
-    done = mutants(project, "--quick", "halve-odd-*", "halve-to-a-third")
+    done = mutants(project, "--quick", "halve-odd-up", "halve-to-*")
     assert done.returncode == 1, done.stderr
     assert {name: kind for name, (kind, _) in outcomes(done.stdout).items()} == {
         "halve-to-a-third": "killed",
