@@ -1,5 +1,6 @@
 """Detection on made-up machines, each as a real one looked."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,8 @@ def test_ancestors_end_at_the_mount(tmp_path: Path) -> None:
     point = found.v2.point
     assert list(ancestors(f"{point}/a/b", found.v2)) == [f"{point}/a/b", f"{point}/a", point]
     assert list(ancestors("/elsewhere/a", found.v2)) == []
+    everything = found.v2._replace(point="/")
+    assert list(islice(ancestors("/a", everything), 9)) == ["/a", "/"]
 
 
 def test_group_beside_the_mounts_root_is_not_seen(tmp_path: Path) -> None:
