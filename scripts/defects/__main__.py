@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from scripts.defects.catalog import BadList, Defect, read_defects, select
+from scripts.defects.catalog import BadList, Defect, has, read_defects, select
 from scripts.defects.trial import Checkout, Trial
 
 _ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ class Run:
 
     def claimed(self, defect: Defect) -> tuple[str, ...]:
         """The tests of a defect that the checkout has."""
-        return tuple(test for test in defect.tests if self._checkout.has(test))
+        return tuple(test for test in defect.tests if has(self._checkout.root, test))
 
     async def without_defect(self, defects: Sequence[Defect]) -> None:
         """Run each set of claimed tests against the intact package."""

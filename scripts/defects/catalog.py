@@ -1,12 +1,13 @@
 """The list of defects in ``tests/defects/*.toml``."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-__all__ = ["BadList", "Defect", "read_defects", "select"]
+__all__ = ["BadList", "Defect", "has", "read_defects", "select"]
 
 
 class BadList(Exception):
@@ -62,6 +63,16 @@ def read_defects(directory: Path) -> list[Defect]:
         if document:
             raise BadList(f"{path.name}: unknown: {', '.join(document)}")
     return list(defects.values())
+
+
+def has(root: Path, test: str) -> bool:
+    """Whether a checkout has a test, given by its path or node ID."""
+    file, *names = test.partition("[")[0].split("::")
+    path = root / file
+    return path.exists() and all(
+        re.search(rf"^\s*(?:def|class) {re.escape(name)}\b", path.read_text(), re.MULTILINE)
+        for name in names
+    )
 
 
 def select(defects: Iterable[Defect], patterns: Sequence[str]) -> list[Defect]:

@@ -61,15 +61,6 @@ class Checkout:
                 cache.unlink()
             yield copy
 
-    def has(self, test: str) -> bool:
-        """Whether there is a test, given by its path or node ID."""
-        file, *names = test.partition("[")[0].split("::")
-        path = self.root / file
-        return path.exists() and all(
-            re.search(rf"^\s*(?:def|class) {re.escape(name)}\b", path.read_text(), re.MULTILINE)
-            for name in names
-        )
-
     async def test(self, package: Path, tests: Sequence[str], limit_seconds: float) -> Trial:
         """Run tests here, up to the first failure."""
         return await self._run(

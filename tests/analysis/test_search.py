@@ -190,10 +190,12 @@ def test_limit_that_fails_above_the_cliff_is_no_knee() -> None:
     def probe(limit_bytes: int | None) -> Trial:
         trial = slowed(200, wall_seconds=2.0, stall_seconds=1.0)(limit_bytes)
         # It fails fast, as by a timeout of its own.
-        failed = limit_bytes is not None and 100 * MIB < limit_bytes < 250 * MIB
-        return fixed(limit_bytes)._replace(outcome=Outcome.FAILED) if failed else trial
+        if limit_bytes is not None and 100 * MIB < limit_bytes < 250 * MIB:
+            trial = fixed(limit_bytes)._replace(outcome=Outcome.FAILED)
+        return trial._replace(kept_bytes=50 * MIB)
 
     found = search(probe)
+    assert found.cliff_bytes is not None and found.cliff_bytes <= 58 * MIB
     assert found.knee_bytes is not None and found.knee_bytes >= 250 * MIB
 
 
