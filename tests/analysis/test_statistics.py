@@ -177,6 +177,12 @@ def test_outlier_lies_three_and_a_half_deviations_from_the_median(
     assert peak_of(runs(98.5, 99, 99, 100, 101, 101, farthest)).outliers == outliers
 
 
+def test_no_outlier_is_closer_than_what_can_be_told_apart() -> None:
+    # The deviations are 0.01 MiB, and the resolution is half a MiB.
+    assert peak_of(runs(99.99, 100, 100, 100.01, 100.02, 100.4)).outliers == ()
+    assert peak_of(runs(99.99, 100, 100, 100.01, 100.02, 101.4)).outliers == (5,)
+
+
 def test_coarsest_resolution_counts() -> None:
     finer = RUN.method._replace(resolution_bytes=4096)
     assert peak_of([*runs(100, method=finer), *runs(101)]).resolution == RESOLUTION
