@@ -7,7 +7,7 @@ import pytest
 from cmemrun.analysis.comparison import Comparison, Difference, compare, judge_growth
 from cmemrun.analysis.statistics import Spread, bootstrap, summarize
 from cmemrun.errors import NotOffered
-from cmemrun.model import Budget, Events, Exit, Oom, Run
+from cmemrun.model import Budget, Events, Exit, Oom, Pressure, Run
 from tests.made_up import MIB, RUN, runs
 
 RESOLUTION = RUN.method.resolution_bytes
@@ -77,7 +77,9 @@ def test_nothing_that_counts() -> None:
 
 
 def test_a_metric_that_only_some_have_is_left_out() -> None:
-    some = [*runs(100), *runs(100, pressure=None)]
+    counted = runs(100, pressure=Pressure(0.5, 0.1))
+    assert "stall" in {one.metric for one in summarize(counted).metrics}
+    some = [*counted, *runs(100, pressure=None)]
     assert "stall" not in {one.metric for one in summarize(some).metrics}
 
 
