@@ -122,3 +122,55 @@ def test_maps_are_looked_for_twice_a_second(looks: Looks, monkeypatch: pytest.Mo
     for tick in range(11, 111):
         assert not look(taken, tick / 100, 100, Occasion.REFRESH)
     assert len(asked) == 3
+
+
+def test_rise_since_the_last_look_is_worth_one_and_not_since_the_last_sample(looks: Looks) -> None:
+    taken = new()
+    assert look(taken, 0.1, 100, Occasion.REFRESH)
+    rises = [look(taken, 1 + step, 100 + step * 0.5, Occasion.REFRESH) for step in range(1, 9)]
+    assert rises == [False, False, False, True, False, False, False, True]
+
+
+def seen_last(taken: Census) -> tuple[float | None, tuple[Process, ...]]:
+    return taken.last
+
+
+def test_who_was_seen_last_and_when(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = new()
+    assert seen_last(taken) == (None, ())
+    assert look(taken, 0.5, 20, Occasion.REFRESH)
+    assert seen_last(taken) == (0.5, (SOMEBODY,))
+    # All have ended: those before are the last that were seen, and the next rise is not missed.
+    monkeypatch.setattr(census, "largest", lambda *_, **__: ())
+    assert not look(taken, 1.5, 40, Occasion.REFRESH)
+    assert seen_last(taken) == (0.5, (SOMEBODY,))
+    monkeypatch.setattr(census, "largest", looks.largest)
+    assert look(taken, 2.5, 40, Occasion.REFRESH)
+
+
+def test_look_away_from_the_peak_does_not_count_as_one_of_it(looks: Looks) -> None:
+    taken = new(track=True)
+    assert look(taken, 1, 80, Occasion.REFRESH, near_peak=False)
+    assert look(taken, 2, 40, Occasion.SETTLED)
+
+
+def test_by_what_is_mapped_costs_more_and_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    spent = iter(range(1000))
+
+    def largest(pids: set[int], most: int, *, mappings: bool) -> tuple[Process, ...]:
+        asked.append(mappings)
+        return (SOMEBODY,)
+
+    monkeypatch.setattr(census, "largest", largest)
+    monkeypatch.setattr(census, "maps_of", lambda _: [])
+    # Each look takes a second of CPU time.
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(spent)))
+    taken = new(mappings=True)
+    # 1.2 s are saved up, and 4 % of the time since then are added.
+    assert look(taken, 0.0, 20, Occasion.REFRESH)
+    assert look(taken, 0.1, 40, Occasion.REFRESH)
+    assert not look(taken, 1.0, 80, Occasion.REFRESH)
+    assert not look(taken, 19.0, 80, Occasion.REFRESH)
+    assert look(taken, 21.0, 80, Occasion.REFRESH)
+    assert asked == [True, True, True]

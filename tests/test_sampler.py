@@ -9,7 +9,7 @@ import pytest
 from cmemrun import census
 from cmemrun.backends.base import Taken
 from cmemrun.census import Occasion
-from cmemrun.model import Composition, Process, Sample
+from cmemrun.model import Composition, Events, Process, Sample
 from cmemrun.sampler import AUTO_PROBE, Probe, Sampler, Sampling
 from tests.clock import LATE_SECONDS, Clock, simulated
 
@@ -118,6 +118,78 @@ def test_a_high_that_lasts_is_read_again_until_its_parts_add_up(late_by: float) 
     assert sampler.series.count <= 12
 
 
+def test_high_that_is_gone_before_the_next_refresh_was_read_until_its_parts_add_up() -> None:
+    class Lagging(Scripted):
+        def take(self, elapsed_seconds: float) -> Taken:
+            usage = self.usage()
+            anon = usage if self.clock.elapsed() > 0.11 else 0
+            sample = Sample(elapsed_seconds, usage, anon_bytes=anon, file_bytes=0, kernel_bytes=0)
+            return Taken(elapsed_seconds, usage, lambda: sample)
+
+    # Read about every 2 ms: of the high itself, and eight times more at most.
+    sampler = run(Lagging({0: 0, 0.1: 64 * MIB, 0.15: MIB}), 0.3, 10.0, 0.002)
+    assert sampler.at_peak is not None
+    assert (sampler.at_peak.usage_bytes, sampler.at_peak.anon_bytes) == (64 * MIB, 64 * MIB)
+    assert sampler.series.count <= 12
+
+
+def test_high_whose_parts_never_add_up_is_read_nine_times() -> None:
+    class Wrong(Scripted):
+        def take(self, elapsed_seconds: float) -> Taken:
+            usage = self.usage()
+            sample = Sample(elapsed_seconds, usage, anon_bytes=0, file_bytes=0, kernel_bytes=0)
+            return Taken(elapsed_seconds, usage, lambda: sample)
+
+    sampler = run(Wrong({0: 0, 0.1: 64 * MIB}), 0.3, 10.0, 0.002)
+    # And at the start and the end.
+    assert sampler.series.count == 2 + 1 + 8
+
+
+def test_highest_usage_is_kept_although_it_is_not_worth_a_sample() -> None:
+    source = Scripted({0: 100 * MIB, 0.1: 100 * MIB + 4096, 0.2: 100 * MIB})
+    sampler = run(source, 0.3, 10.0, 0.002)
+    assert sampler.highest_usage_bytes == 100 * MIB + 4096
+    assert sampler.series.count == 2
+
+
+def test_nothing_is_read_after_a_failure() -> None:
+    source = Scripted({0: MIB})
+    source.gone_after = 0.05
+    sampler = Sampler(source, Sampling(refresh_seconds=0.01, probe=None))
+    source.clock.end_at(0.2)
+    with simulated(sampler, source.clock):
+        sampler._sample(0.0)
+        sampler._run()
+        looks, failure = source.looks, sampler.failure
+        # It may be there again, as another one with its name.
+        source.gone_after = float("inf")
+        sampler.stop()
+        sampler.final()
+    assert isinstance(failure, OSError)
+    assert (source.looks, sampler.failure) == (looks, failure)
+
+
+def test_group_that_goes_before_the_last_sample_loses_nothing() -> None:
+    source = Scripted({0: MIB})
+    sampler = Sampler(source, Sampling(refresh_seconds=3600, probe=None))
+    sampler.start(at_gate=True)
+    sampler.stop()
+    source.gone_after = -1.0
+    sampler.final()
+    assert isinstance(sampler.failure, OSError)
+    assert sampler.series.count == 1
+
+
+def test_who_was_seen_before_the_first_kill_is_kept() -> None:
+    sampler = Sampler(Scripted({0: MIB}), Sampling())
+    seen: list[tuple[Process, ...]] = []
+    for kills in (0, 1, 1, 2):
+        seen.append((Process(len(seen), 0, "it", (), 0, None, None, None, None),))
+        sampler.census.last = (float(len(seen)), seen[-1])
+        sampler._keep(parts(1, 1)._replace(events=Events(oom_kill=kills)), None)
+    assert sampler.before_kill == (2.0, seen[1])
+
+
 def parts(usage: float, anon: float, kernel: float | None = None, file: float = 0) -> Sample:
     """A sample, of MiB; ``kernel`` is the rest where it is not given."""
     rest = usage - anon - file if kernel is None else kernel
@@ -217,6 +289,12 @@ def test_a_high_is_notable_above_the_highest() -> None:
     assert sampler.series.count == 3
 
 
+def test_high_below_the_highest_is_not_notable() -> None:
+    sampler = run(Scripted({0: 100 * MIB, 0.1: 10 * MIB, 0.2: 90 * MIB}), 0.3, 0.15, 0.002)
+    # At the start, once while it was low, and at the end.
+    assert sampler.series.count == 3
+
+
 def test_the_processes_are_those_of_the_peak_and_not_of_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -277,6 +355,8 @@ def test_no_refresh_is_made_up_for_after_a_suspend() -> None:
     sampler = run(Suspended({0: MIB}), 0.9, 0.1, None)
     times = [sample.elapsed_seconds for sample in sampler.series.samples()]
     assert times[:-1] == pytest.approx([0, 0.1, 0.2, 0.55, 0.6, 0.7, 0.8], abs=0.001)
+    # Those that lie close together are kept as one, but counted.
+    assert sampler.series.count == len(times) == 8
 
 
 def test_a_group_that_goes_ends_the_watch_and_keeps_what_was_read() -> None:
@@ -288,12 +368,11 @@ def test_a_group_that_goes_ends_the_watch_and_keeps_what_was_read() -> None:
 
 
 def test_stop_ends_at_once_even_at_a_long_refresh() -> None:
-    started = time.monotonic()
     sampler = Sampler(Scripted({0: MIB}), Sampling(refresh_seconds=3600.0, probe=None))
     sampler.start(at_gate=True)
     assert [thread for thread in threading.enumerate() if "sampler" in thread.name]
-    sampler.stop()
-    assert time.monotonic() - started < 1
+    sampler.stop()  # which waits for it
+    assert sampler.elapsed() < 3600
     assert not [thread for thread in threading.enumerate() if "sampler" in thread.name]
 
 

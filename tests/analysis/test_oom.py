@@ -99,6 +99,22 @@ def test_who_was_alone_was_killed() -> None:
     assert judge(killed._replace(peaks=Peaks(tasks=2))).verdict == "unknown"
 
 
+@pytest.mark.parametrize("pids", [(100, 101), (101, 100)])
+def test_main_process_is_found_among_several_victims(pids: tuple[int, int]) -> None:
+    killed = run(KILLED, Events(oom=2, oom_kill=2), logged(*pids))
+    assert judge(killed).verdict == "main-killed"
+
+
+def test_limits_of_several_events_are_told_by_the_innermost() -> None:
+    """The run's own first: that is what its user can set."""
+    log = logged(101)
+    both = log._replace(events=(logged(102, limit="/machine").events[0], *log.events))
+    assert judge(run(DONE, Events(oom=2, oom_kill=2), both)).limit == "own"
+    machine = logged(101, limit=None, machine=True)
+    both = machine._replace(events=(*machine.events, logged(102, limit="/machine").events[0]))
+    assert judge(run(DONE, Events(oom=2, oom_kill=2), both)).limit == "ancestor"
+
+
 def test_whom_a_watch_saw_at_its_end_was_not_killed() -> None:
     watched = run(Exit(), ONE, UNREADABLE)
     assert judge(watched, main_lives=True).verdict == "child-killed"
@@ -128,6 +144,13 @@ def test_kills_without_a_group_are_counted() -> None:
         .evidence[-1]
         .startswith("/dev/kmsg: 3 more killed on this machine, and not said in which groups")
     )
+
+
+def test_kill_by_our_own_time_limit_is_said_to_be_ours() -> None:
+    end = KILLED._replace(timed_out=True)
+    for events in (Events(oom_kill=0), Events()):
+        [told] = judge(run(end, events)).evidence
+        assert "after the time limit" in told
 
 
 def test_what_could_not_be_seen_is_said() -> None:

@@ -15,33 +15,8 @@ from cmemrun.backends.v2 import V2Group
 from cmemrun.errors import BadInput, NoGroup
 from cmemrun.kernel.files import ControlFile
 from cmemrun.kernel.hierarchy import Hierarchy, Mount
-from cmemrun.model import UNLIMITED, Events, Identity, Limits, Pressure
-
-
-def fill(directory: Path, files: dict[str, str]) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (directory / name).write_text(text)
-    return directory
-
-
-V2_5_10 = {
-    "memory.current": "10000000\n",
-    "memory.stat": "anon 4000000\nfile 3000000\nkernel_stack 16384\nsock 500000\n"
-    "shmem 1000000\ninactive_file 12000000\nslab 200000\n",
-    "memory.events": "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\n",
-    "memory.max": "max\n",
-}
-V2_6_12 = V2_5_10 | {
-    "memory.stat": "anon 4000000\nfile 3000000\nkernel 2000000\nsock 500000\nshmem 0\n"
-    "inactive_file 1000000\nnews_of_9_9 1\n",
-    "memory.events": "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\noom_group_kill 5\n",
-    "memory.events.local": "low 0\nhigh 0\nmax 0\noom 1\noom_kill 0\noom_group_kill 0\n",
-    "memory.peak": "11000000\n",
-    "memory.swap.current": "4096\n",
-    "memory.oom.group": "0\n",
-    "pids.current": "7\n",
-}
+from cmemrun.model import UNLIMITED, Events, Limits, Pressure
+from tests.backends.made_up import V1, V2_5_10, V2_6_12, Heir, fill, unified
 
 
 def test_v2_of_today(tmp_path: Path) -> None:
@@ -118,18 +93,6 @@ def test_v2_kernel_is_never_below_zero(tmp_path: Path) -> None:
     group = V2Group(str(fill(tmp_path, V2_5_10 | {"memory.current": "1000\n"})))
     assert group.take(0).understand().kernel_bytes == 0
     group.close()
-
-
-V1 = {
-    "memory.usage_in_bytes": "10000000\n",
-    "memory.max_usage_in_bytes": "11000000\n",
-    "memory.kmem.usage_in_bytes": "2000000\n",
-    "memory.failcnt": "3\n",
-    "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
-    "memory.limit_in_bytes": "9223372036854771712\n",
-    "memory.stat": "cache 1\nrss 2\ntotal_cache 3000000\ntotal_rss 4000000\ntotal_shmem 1000000\n"
-    "total_inactive_file 500000\n",
-}
 
 
 def test_v1_counts_inner_groups_and_their_kills(tmp_path: Path) -> None:
@@ -218,27 +181,6 @@ def test_a_limit_the_kernel_has_no_file_for(tmp_path: Path) -> None:
         group.limit(Limits(max_bytes=4096))
     assert group.limit(Limits()) == Limits(None, None)
     group.close()
-
-
-class Heir:
-    """Remembers what a keeper would be told."""
-
-    pid = 2
-
-    def __init__(self) -> None:
-        self.paths: list[str] = []
-        self.processes: set[Identity] = set()
-
-    def adopt(self, path: str) -> None:
-        self.paths.append(path)
-
-    def watch(self, processes: set[Identity]) -> None:
-        self.processes = processes
-
-
-def unified(tmp_path: Path, own: str) -> Hierarchy:
-    mount = Mount(str(tmp_path), "/", 2, frozenset())
-    return Hierarchy((mount,), {"": own})
 
 
 def test_every_reason_is_told_where_no_group_can_be_had(tmp_path: Path) -> None:
