@@ -1,38 +1,240 @@
-"""The keeper stands before there is anything to keep."""
+"""The keeper stands before there is anything to keep, and ends what it was told of."""
 
 import os
 import signal
-import time
+import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cmemrun import keeper as keeping
+from cmemrun.backends import tree
 from cmemrun.keeper import Keeper
+from cmemrun.kernel.process import identify
+from cmemrun.model import Identity
+from tests.dispositions import usual  # noqa: F401 (a fixture)
+from tests.waiting import PATIENCE_SECONDS, until
+
+pytestmark = pytest.mark.usefixtures("usual")
+
+NO_PROCESS = 2**22  # above every PID (PID_MAX_LIMIT, include/linux/threads.h)
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody to be ended."""
+    with subprocess.Popen(["sleep", "1000"]) as found:
+        yield found
+        found.kill()
+
+
+def end(keeper: Keeper) -> int:
+    """Dismiss it and wait for its end, also where the launcher would not any more; its status."""
+    os.close(keeper._pipe)
+    _, status = os.waitpid(keeper.pid, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def test_what_ends_us_by_name_does_not_end_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Not even where it begins only after we have told it something."""
     setsid = os.setsid
+    reading, writing = os.pipe()
 
-    def slowly() -> None:
-        time.sleep(0.3)
+    def late() -> None:
+        os.read(reading, 1)
         setsid()
 
-    monkeypatch.setattr(os, "setsid", slowly)
+    monkeypatch.setattr(os, "setsid", late)
     with Keeper() as keeper:
+        # What is told waits for it: a moment later it may begin.
+        threading.Timer(0.05, os.write, (writing, b"!")).start()
         keeper.adopt(str(tmp_path / "group"))
         assert Path(f"/proc/{keeper.pid}/comm").read_text() == "memkeeper\n"
         assert os.getsid(keeper.pid) == keeper.pid
+    os.close(reading)
+    os.close(writing)
 
 
 def test_one_that_never_begins_holds_nothing_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "setsid", lambda: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(keeping, "_PATIENCE_SECONDS", 0.01)
     before = os.listdir("/proc/self/fd")
-    started = time.monotonic()
-    with Keeper() as keeper:
+    keeper = Keeper()
+
+    def use() -> None:
         keeper.adopt(str(tmp_path / "group"))
-    assert time.monotonic() - started < 10
+        keeper.dismiss()
+
+    using = threading.Thread(target=use, daemon=True)
+    using.start()
+    using.join(PATIENCE_SECONDS)
+    assert not using.is_alive()
+    # Not waited for by dismiss where that was out of patience.
+    with pytest.raises(ChildProcessError):
+        while os.waitpid(keeper.pid, 0):
+            pass
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_one_that_is_stopped_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(keeping, "_PATIENCE_SECONDS", 0.01)
+    keeper = Keeper()
+    (tmp_path / "group").mkdir()
+    keeper.adopt(str(tmp_path / "group"))
+    os.kill(keeper.pid, signal.SIGSTOP)
+    dismissing = threading.Thread(target=keeper.dismiss, daemon=True)
+    dismissing.start()
+    dismissing.join(PATIENCE_SECONDS)
+    assert not dismissing.is_alive()
+    os.kill(keeper.pid, signal.SIGCONT)
+    os.waitpid(keeper.pid, 0)
+    assert not (tmp_path / "group").exists()
+
+
+def test_launcher_that_ends_without_a_word_leaves_nothing(
+    tmp_path: Path, process: subprocess.Popen[bytes]
+) -> None:
+    known = identify(process.pid)
+    assert known is not None
+    keeper = Keeper()
+    for name in ("a", "b"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        keeper.adopt(str(tmp_path / name))
+    keeper.watch({known})
+    assert end(keeper) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT], ids=str
+)
+def test_signal_does_not_end_it(signum: signal.Signals, tmp_path: Path) -> None:
+    keeper = Keeper()
+    (tmp_path / "group").mkdir()
+    keeper.adopt(str(tmp_path / "group"))
+    os.kill(keeper.pid, signum)
+    assert end(keeper) == 0
+    assert not (tmp_path / "group").exists()
+
+
+class Slow:
+    """Time that passes only by sleeping, a minute each time; a group is busy for some of them."""
+
+    def __init__(self, busy: Path, sleeps: int) -> None:
+        self._now = 0.0
+        self._left = sleeps
+        self._busy = busy
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, _: float) -> None:
+        self._now += 60
+        self._left -= 1
+        if self._left == 0:
+            self._busy.unlink()
+
+
+def test_process_that_cannot_die_for_minutes_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It hangs in a slow device; meanwhile its group is busy."""
+    busy = tmp_path / "group" / "busy"
+    busy.parent.mkdir()
+    busy.touch()
+    monkeypatch.setattr(tree, "time", Slow(busy, 5))
+    keeper = Keeper()
+    keeper.adopt(str(busy.parent))
+    assert end(keeper) == 0
+    assert not busy.parent.exists()
+
+
+def test_group_that_cannot_be_removed_is_given_up_at_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    busy = tmp_path / "group" / "busy"
+    busy.parent.mkdir()
+    busy.touch()
+    monkeypatch.setattr(tree, "time", Slow(busy, 1000))
+    keeper = Keeper()
+    keeper.adopt(str(busy.parent))
+    assert end(keeper) == 1
+    assert busy.exists()
+
+
+def test_message_that_is_read_in_parts_is_understood_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    take = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: take(fd, min(size, 7)))
+    with Keeper() as keeper:
+        for name in ("one", "another", "a third"):
+            (tmp_path / name).mkdir()
+            keeper.adopt(str(tmp_path / name))
+    # Which dismiss waits for, but not for ever.
+    until("the end of the groups", lambda: not list(tmp_path.iterdir()))
+
+
+def test_message_longer_than_a_pipe_is_understood_whole(
+    process: subprocess.Popen[bytes],
+) -> None:
+    known = identify(process.pid)
+    assert known is not None
+    many = {Identity(NO_PROCESS + number, 1) for number in range(10_000)}
+    keeper = Keeper()
+    keeper.watch({known, *many})
+    assert end(keeper) == 0
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+
+
+def test_another_process_with_the_number_lives(process: subprocess.Popen[bytes]) -> None:
+    known = identify(process.pid)
+    assert known is not None
+    keeper = Keeper()
+    keeper.watch({known._replace(start_ticks=known.start_ticks + 1)})
+    assert end(keeper) == 0
+    assert identify(process.pid) == known
+    assert process.poll() is None
+
+
+def test_only_those_told_last_are_ended(process: subprocess.Popen[bytes]) -> None:
+    """Whoever has ended meanwhile may be another by now."""
+    known = identify(process.pid)
+    assert known is not None
+    keeper = Keeper()
+    keeper.watch({known})
+    keeper.watch({Identity(NO_PROCESS, 1)})
+    assert end(keeper) == 0
+    assert process.poll() is None
+
+
+def test_it_holds_nothing_of_the_launchers() -> None:
+    """With a standard output it would keep ``$(cmemrun …)`` waiting."""
+    reading, writing = os.pipe()
+    keeper = Keeper()
+    keeper.watch(set())
+    os.close(writing)
+    held = Path(f"/proc/{keeper.pid}/fd")
+    until("it has closed all else", lambda: len(os.listdir(held)) <= 2)
+    assert not {"0", "1", "2"} & set(os.listdir(held))
+    assert os.readlink(f"/proc/{keeper.pid}/cwd") == "/"
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+    assert end(keeper) == 0
+
+
+def test_keeper_that_was_killed_is_no_error(tmp_path: Path) -> None:
+    with Keeper() as keeper:
+        keeper.adopt(str(tmp_path))
+        os.kill(keeper.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, keeper.pid, os.WEXITED | os.WNOWAIT)
+        keeper.adopt(str(tmp_path))

@@ -313,6 +313,65 @@ def test_the_processes_are_those_of_the_peak_and_not_of_its_end(
     assert looked == [True, False, False]
 
 
+def seeing(
+    sampler: Sampler, monkeypatch: pytest.MonkeyPatch, *seen: tuple[Process, ...]
+) -> list[Occasion]:
+    """Have the sampler see these, look by look; for what it looked is noted."""
+    left, occasions = list(seen), list[Occasion]()
+
+    def look(_: Sample, occasion: Occasion, **__: object) -> tuple[Process, ...]:
+        occasions.append(occasion)
+        return left.pop(0)
+
+    monkeypatch.setattr(sampler.census, "look", look)
+    return occasions
+
+
+IT = Process(1, 0, "it", (), 5 * MIB, None, None, None, None)
+
+
+def test_those_seen_last_stay_at_a_higher_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = Sampler(Scripted({0: 0}), Sampling())
+    seeing(sampler, monkeypatch, (IT,), ())
+    sampler._keep(GOOD, Occasion.REFRESH)
+    sampler._keep(parts(70, 68, 2)._replace(elapsed_seconds=1.0), Occasion.RISING)
+    assert sampler.at_peak is not None
+    assert sampler.at_peak.usage_bytes == 70 * MIB
+    assert sampler.at_peak.processes == (IT,)
+    # That they are not of that moment is told.
+    assert sampler.at_peak.processes_elapsed_seconds == 0.0
+
+
+def test_nobody_is_looked_at_before_the_parts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = Sampler(Scripted({0: 0}), Sampling())
+    occasions = seeing(sampler, monkeypatch, (), ())
+    sampler._keep(parts(66, 40, 1), Occasion.RISING)
+    assert occasions == []
+    sampler._keep(parts(65.5, 64, 1), Occasion.SETTLED)
+    sampler._keep(parts(70, 69, 1), Occasion.RISING)
+    assert occasions == [Occasion.SETTLED, Occasion.RISING]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "is_kept"),
+    [
+        (Sampling(track_processes=True), True),
+        (Sampling(track_processes=True, keep_processes=False), False),
+        (Sampling(), False),
+    ],
+)
+def test_processes_of_a_sample_are_told_and_kept_if_tracked(
+    sampling: Sampling, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Sample] = []
+    sampler = Sampler(Scripted({0: 0}), sampling, [told.append])
+    seeing(sampler, monkeypatch, (IT,))
+    sampler._keep(GOOD, Occasion.REFRESH)
+    assert [one.processes for one in told] == [(IT,)]
+    [kept] = sampler.series.samples()
+    assert kept.processes == ((IT,) if is_kept else ())
+
+
 @pytest.mark.parametrize("at_gate", [True, False])
 def test_who_is_there_before_us_is_seen_at_once(
     monkeypatch: pytest.MonkeyPatch, at_gate: bool

@@ -35,7 +35,7 @@ def test_last_sample_is_kept_between_the_extremes_of_its_span() -> None:
 
 def test_samples_of_the_peaks_of_anon_and_of_the_working_set() -> None:
     series = Series()
-    told = [(5, 3, 4), (6, 9, 1), (7, 9, 3), (9, 2, 0)]  # usage, anon, inactive file
+    told = [(5, 3, 4), (6, 9, 1), (7, 9, 3), (9, 2, 0), (8, 1, 0)]  # usage, anon, inactive file
     samples = [
         at(seconds, usage)._replace(anon_bytes=anon, inactive_file_bytes=inactive)
         for seconds, (usage, anon, inactive) in enumerate(told)
