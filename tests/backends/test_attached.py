@@ -12,7 +12,7 @@ from cmemrun.errors import NoGroup
 from cmemrun.kernel.files import ControlFile
 from cmemrun.kernel.hierarchy import Hierarchy, Mount
 from cmemrun.model import Events, Paging, Pressure
-from tests.backends.made_up import V1, V2_6_12, fill, legacy, unified
+from tests.backends.made_up import V1, V2_6_12, fill, unified
 
 STALL = "avg10=0.00 avg60=0.00 avg300=0.00"
 WATCHED = V2_6_12 | {
@@ -175,9 +175,11 @@ def test_v1_group_is_read_with_those_beside_it_that_hold_the_same(tmp_path: Path
     source.close()
 
 
-def test_empty_v1_group_is_that_of_no_other(tmp_path: Path) -> None:
-    fill(tmp_path / "job", V1 | {"cgroup.procs": ""})
-    hierarchy = legacy(tmp_path, "/")
-    source = Attached(hierarchy, hierarchy.mounts[0], f"{tmp_path}/job")
-    assert source._inner.directories == [f"{tmp_path}/job"]
+def test_empty_v1_group_has_none_beside_it(tmp_path: Path) -> None:
+    """Any other that is empty would hold the same."""
+    fill(tmp_path / "memory/job", V1 | {"cgroup.procs": ""})
+    fill(tmp_path / "pids/job", {"cgroup.procs": "", "pids.current": "0\n"})
+    mounts = [Mount(f"{tmp_path}/{kind}", "/", 1, frozenset({kind})) for kind in ("memory", "pids")]
+    source = Attached(Hierarchy(tuple(mounts), {}), mounts[0], f"{tmp_path}/memory/job")
+    assert source._inner.directories == [f"{tmp_path}/memory/job"]
     source.close()
