@@ -265,3 +265,57 @@ def test_who_was_seen_is_not_remembered_without_end() -> None:
         seen.add(range(first, first + 20))
     assert 29_999 in seen and 20_020 in seen
     assert 10_000 not in seen
+
+
+def test_division_moves_all_and_enables_memory_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are forked meanwhile, too; what has ended is no reason to fail."""
+    files = {"cgroup.procs": "", "cgroup.subtree_control": "", "cgroup.controllers": "memory\n"}
+    fill(tmp_path, files)
+    top, others = str(tmp_path), f"{tmp_path}/{delegation.OTHERS}"
+    rounds = [{11, 12}, {13}, set[int]()]
+    moved: list[tuple[str, int]] = []
+    written: list[tuple[str, str]] = []
+
+    def add(path: str, pid: int) -> None:
+        if pid == 12:
+            raise ProcessLookupError(errno.ESRCH, "No such process")
+        moved.append((path, pid))
+
+    def write(path: str, text: str) -> None:
+        written.append((path, text))
+        if rounds:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(tree, "add", add)
+    monkeypatch.setattr(tree, "members_of", lambda _: rounds.pop(0))
+    monkeypatch.setattr(delegation, "write_text", write)
+    delegation.divide(top)
+    assert moved == [(others, 11), (others, 13)]
+    assert set(written) == {(f"{top}/cgroup.subtree_control", "+memory")}
+    assert len(written) == 3
+    assert Path(others).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"cgroup.controllers": "cpu\n", "cgroup.procs": ""}, "has no memory controller"),
+        ({"cgroup.controllers": "memory\n", "cgroup.procs": "0\n"}, "another PID namespace"),
+    ],
+)
+def test_what_cannot_be_divided_is_left_as_it_was(
+    files: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    fill(tmp_path, files)
+    with pytest.raises(NoGroup, match=said):
+        delegation.divide(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+
+
+def test_lock_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delegation, "_LOCK_SECONDS", 0.0)
+    for _ in range(2):
+        with pytest.raises(NoGroup, match="has no memory controller"):
+            delegation.divide(str(tmp_path))
