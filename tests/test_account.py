@@ -211,7 +211,9 @@ def test_kill_at_our_limit_says_nothing_of_a_peak_the_kernel_keeps() -> None:
         (OURS, None, None),
     ],
 )
-def test_whose_limit_the_log_names(victim: str, limit: str | None, whose: str | None) -> None:
+def test_limit_in_the_log_is_own_inner_or_an_ancestors(
+    victim: str, limit: str | None, whose: str | None
+) -> None:
     run = closed(Told(used(1, kills=1)), ScriptedLog(killed(7, victim, limit)), peak=MIB)
     assert run.oom_log is not None
     assert [event.whose for event in run.oom_log.events] == [whose]
@@ -255,27 +257,27 @@ def test_as_many_kills_without_a_group_as_are_missing_are_the_runs() -> None:
         ScriptedLog(killed(7, OURS, OURS), killed(8, None), source="dmesg"),
     ],
 )
-def test_kills_without_a_group_are_nobodys_in_a_log_with_holes(log: ScriptedLog) -> None:
+def test_kills_without_a_group_stay_unplaced_if_the_log_is_incomplete(log: ScriptedLog) -> None:
     run = closed(Told(used(1, kills=2)), log, peak=MIB)
     assert [victim.pid for victim in run.oom.victims] == [7]
     assert run.oom_log is not None and run.oom_log.unplaced == 1
 
 
-def test_more_kills_without_a_group_than_are_missing_are_nobodys() -> None:
+def test_more_kills_without_a_group_than_are_missing_stay_unplaced() -> None:
     log = ScriptedLog(killed(7, OURS, OURS), killed(8, None), killed(9, None))
     run = closed(Told(used(1, kills=2)), log, peak=MIB)
     assert [victim.pid for victim in run.oom.victims] == [7]
     assert run.oom_log is not None and run.oom_log.unplaced == 2
 
 
-def test_kills_without_a_group_are_others_where_none_is_missing() -> None:
+def test_kills_without_a_group_are_not_reported_if_none_is_missing() -> None:
     log = ScriptedLog(killed(7, OURS, OURS), killed(8, None))
     run = closed(Told(used(1, kills=1)), log, peak=MIB)
     assert run.oom_log is not None and run.oom_log.unplaced == 0
     assert not any("more killed" in line for line in run.oom.evidence)
 
 
-def test_kill_of_a_stranger_is_not_the_runs(pids_are_ours: bool) -> None:
+def test_kill_in_a_shared_group_is_attributed_by_pid(pids_are_ours: bool) -> None:
     """In a group that others are in, too, as many kills as were counted may be theirs."""
     log = ScriptedLog(killed(8, None))
     run = closed(Told(used(1, kills=1), strangers=True), log, peak=None)
@@ -287,7 +289,7 @@ def test_kill_of_a_stranger_is_not_the_runs(pids_are_ours: bool) -> None:
     assert run.oom.verdict == ("none" if pids_are_ours else "unknown")
 
 
-def test_strangers_kills_are_taken_off_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kills_of_other_processes_are_subtracted(monkeypatch: pytest.MonkeyPatch) -> None:
     _have_pids(monkeypatch, ours=True)
     log = ScriptedLog(killed(7, None), killed(8, None), killed(9, None))
     source = Told(used(1, kills=3), strangers=True, seen={8})
@@ -299,7 +301,7 @@ def test_strangers_kills_are_taken_off_the_count(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_kills_are_not_taken_off_where_the_log_has_not_all(
+def test_kills_are_not_subtracted_if_the_log_is_incomplete(
     monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
     _have_pids(monkeypatch, ours=True)
@@ -317,7 +319,7 @@ def test_without_a_group_a_kill_is_known_by_its_process(pids_are_ours: bool) -> 
     assert [victim.pid for victim in run.oom.victims] == ([7] if pids_are_ours else [])
 
 
-def test_who_was_there_before_the_kill_is_told() -> None:
+def test_processes_seen_before_the_kill_are_reported() -> None:
     source = Told(used(1), used(100, kills=1))
     sampler = Sampler(cast(Source, source), Sampling(refresh_seconds=3600, probe=None))
     sampler.start(at_gate=True)

@@ -135,7 +135,9 @@ def seen_last(taken: Census) -> tuple[float | None, tuple[Process, ...]]:
     return taken.last
 
 
-def test_who_was_seen_last_and_when(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_scan_and_its_time_are_kept_if_a_later_one_is_empty(
+    looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = new()
     assert seen_last(taken) == (None, ())
     assert look(taken, 0.5, 20, Occasion.REFRESH)

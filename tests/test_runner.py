@@ -138,7 +138,7 @@ def test_stop_of_the_program_is_handed_on(stage: Staged) -> None:
     assert play.told == [("stopped 19", 0.0)]
 
 
-def test_others_have_a_moment_to_end(stage: Staged) -> None:
+def test_leftover_processes_have_20_ms_to_end(stage: Staged) -> None:
     play = stage(Play(left={8: 0.015}))
     assert others(play) == ()
     assert play.elapsed() <= 0.02
@@ -147,7 +147,7 @@ def test_others_have_a_moment_to_end(stage: Staged) -> None:
     assert play.elapsed() == 0.02
 
 
-def test_others_are_waited_for_until_all_must_be_over(stage: Staged) -> None:
+def test_linger_waits_for_leftover_processes_until_the_time_limit(stage: Staged) -> None:
     play = stage(Play(left={8: 5.0}))
     assert others(play, end_by=1009.0) == ()
     assert 5.0 <= play.elapsed() <= 5.05
@@ -156,7 +156,7 @@ def test_others_are_waited_for_until_all_must_be_over(stage: Staged) -> None:
     assert play.elapsed() == 9.0
 
 
-def test_whoever_asks_to_end_waits_for_nobody(stage: Staged) -> None:
+def test_interrupt_ends_the_wait_for_leftover_processes(stage: Staged) -> None:
     """What was asked before the program's end has ended the program."""
     play = stage(Play(left={8: 50.0}))
     play.interrupts_at = 1003.0
@@ -177,7 +177,7 @@ def test_only_root_runs_as_another(monkeypatch: pytest.MonkeyPatch) -> None:
         measure(["true"], Settings(user=user))
 
 
-def test_way_that_fails_is_tried_again_only_where_nobody_chose_it(
+def test_failed_backend_is_replaced_only_if_it_was_not_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     avoided: list[set[str]] = []

@@ -180,7 +180,7 @@ def test_group_that_goes_before_the_last_sample_loses_nothing() -> None:
     assert sampler.series.count == 1
 
 
-def test_who_was_seen_before_the_first_kill_is_kept() -> None:
+def test_processes_seen_before_the_first_kill_are_kept() -> None:
     sampler = Sampler(Scripted({0: MIB}), Sampling())
     seen: list[tuple[Process, ...]] = []
     for kills in (0, 1, 1, 2):
@@ -330,7 +330,7 @@ def seeing(
 IT = Process(1, 0, "it", (), 5 * MIB, None, None, None, None)
 
 
-def test_those_seen_last_stay_at_a_higher_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_of_the_last_scan_stay_at_a_higher_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = Sampler(Scripted({0: 0}), Sampling())
     seeing(sampler, monkeypatch, (IT,), ())
     sampler._keep(GOOD, Occasion.REFRESH)
@@ -342,7 +342,7 @@ def test_those_seen_last_stay_at_a_higher_peak(monkeypatch: pytest.MonkeyPatch) 
     assert sampler.at_peak.processes_elapsed_seconds == 0.0
 
 
-def test_nobody_is_looked_at_before_the_parts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_are_not_scanned_before_the_parts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = Sampler(Scripted({0: 0}), Sampling())
     occasions = seeing(sampler, monkeypatch, (), ())
     sampler._keep(parts(66, 40, 1), Occasion.RISING)

@@ -238,7 +238,7 @@ def test_keeper_is_told_whom_to_end(machine: Machine) -> None:
     assert {process.pid for process in heir.processes} == {PROGRAM, CHILD}
 
 
-def test_strangers_are_those_who_were_there_at_the_start_or_are_at_the_end(
+def test_other_processes_at_the_start_or_the_end_make_kills_ambiguous(
     machine: Machine,
 ) -> None:
     around = Around()

@@ -157,7 +157,7 @@ def test_pressure_of_some_and_of_all_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("make", "files"), [(V1Group, V1), (V2Group, V2_6_12)])
-def test_whoever_was_a_member_is_remembered(
+def test_members_are_remembered_after_they_end(
     make: Callable[[str], DirectorySource], files: dict[str, str], tmp_path: Path
 ) -> None:
     group = make(str(fill(tmp_path, files | {"cgroup.procs": "12\n"})))

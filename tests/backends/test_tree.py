@@ -147,7 +147,7 @@ def test_group_whose_processes_cannot_die_yet_is_waited_for(
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-def test_want_of_descriptors_is_no_refusal_of_a_place(number: int) -> None:
+def test_running_out_of_descriptors_is_raised_and_not_a_refusal(number: int) -> None:
     error = OSError(number, os.strerror(number))
     with pytest.raises(OSError, match=os.strerror(number)) as raised:
         tree.refusal("/sys/fs/cgroup", error)
@@ -187,7 +187,7 @@ def users(tmp_path: Path) -> Path:
     return group
 
 
-def test_root_makes_no_group_in_one_that_was_given_to_a_user(users: Path) -> None:
+def test_root_makes_no_group_in_a_users_delegated_group(users: Path) -> None:
     """That user owns the way out of all that is made in it."""
     heir, hierarchy = Heir(), unified(users.parent, "/user")
     with pytest.raises(NoGroup, match=f"{users.parent} has no memory controller"):
