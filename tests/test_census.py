@@ -176,3 +176,17 @@ def test_by_what_is_mapped_costs_more_and_may(monkeypatch: pytest.MonkeyPatch) -
     assert not look(taken, 19.0, 80, Occasion.REFRESH)
     assert look(taken, 21.0, 80, Occasion.REFRESH)
     assert asked == [True, True, True]
+
+
+def test_what_is_saved_up_in_a_long_run_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(census, "largest", lambda *_, **__: (SOMEBODY,))
+    monkeypatch.setattr(census, "maps_of", lambda _: [])
+    spent = (tenths / 10 for tenths in range(1000))
+    # Each look takes a tenth of a second of CPU time.
+    monkeypatch.setattr(time, "thread_time", lambda: next(spent))
+    taken = new()
+    # An hour without anything to look at.
+    assert not look(taken, 3600.0, 1, Occasion.RISING)
+    rises = [look(taken, 3600.0, 2**step, Occasion.REFRESH) for step in range(5, 15)]
+    # 0.3 s, and the last one begun.
+    assert 3 <= sum(rises) <= 4 and rises[:3] == [True] * 3
