@@ -250,10 +250,14 @@ def test_a_division_that_fails_half_way_is_undone(
     assert set(where.values()) == {top}
 
 
-def test_a_division_waits_for_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("held", [fcntl.LOCK_EX, fcntl.LOCK_SH])
+def test_a_division_waits_for_another_one(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is its own one shared."""
     monkeypatch.setattr(delegation, "_LOCK_SECONDS", 0.05)
     fd = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(fd, fcntl.LOCK_EX)
+    fcntl.flock(fd, held)
     with pytest.raises(NoGroup, match="somebody holds a lock"):
         delegation.divide(str(tmp_path))
     os.close(fd)
