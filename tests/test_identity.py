@@ -94,7 +94,11 @@ def test_its_environment() -> None:
 def test_its_runtime_directory_only_where_it_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     user = User("x", os.geteuid(), 0, (), "/home/x", "/bin/sh")
     real = os.stat
-    monkeypatch.setattr(os, "stat", lambda path: real("/proc/self") if "/run" in path else None)
+
+    def stat(path: str, **more: Any) -> os.stat_result:
+        return real("/proc/self" if str(path).startswith("/run/user/") else path, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
     assert environment_of(user, {})["XDG_RUNTIME_DIR"] == f"/run/user/{os.geteuid()}"
     assert "XDG_RUNTIME_DIR" not in environment_of(user._replace(uid=12345), {})
 
