@@ -290,7 +290,7 @@ def test_a_high_is_notable_above_the_highest() -> None:
 
 
 def test_high_below_the_highest_is_not_notable() -> None:
-    sampler = run(Scripted({0: 100 * MIB, 0.1: 10 * MIB, 0.2: 90 * MIB}), 0.3, 0.15, 0.002)
+    sampler = run(Scripted({0: 100 * MIB, 0.1: 10 * MIB, 0.4: 90 * MIB}), 0.5, 0.3, 0.002)
     # At the start, once while it was low, and at the end.
     assert sampler.series.count == 3
 
