@@ -1,9 +1,10 @@
 """What a signal to us becomes: passed on once, and never acted upon by ourselves."""
 
 import os
+import select
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import pytest
@@ -213,16 +214,37 @@ def test_program_that_runs_again_is_not_continued(
         assert program.got == got
 
 
-def test_in_a_thread_the_end_of_the_program_ends_the_wait() -> None:
-    waiter = Background()
+def test_in_a_thread_the_end_of_the_program_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiter, over = Background(), list[bool]()
+
+    def sleep(handles: Sequence[int], _: float | None) -> None:
+        # What it waits for, and whether there is nothing left to wait for.
+        [handle] = handles
+        over.append(bool(select.select([handle], [], [], 0)[0]))
+
+    monkeypatch.setattr(waiter, "sleep", sleep)
     with subprocess.Popen(["sh", "-c", "read x"], stdin=subprocess.PIPE) as child:
         program = cast(Program, Running(child.pid))
-        waiter.wait(program, 0.001)
-        assert child.poll() is None and child.stdin is not None
+        waiter.wait(program, None)
+        assert over == [False] and child.stdin is not None
         child.stdin.close()
-        waiter.wait(program, PATIENCE_SECONDS)
-        assert child.poll() == 1
-    waiter.wait(program, PATIENCE_SECONDS)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        waiter.wait(program, None)
+        assert over == [False, True]
+    # Whom somebody has waited for is not waited for again.
+    waiter.wait(program, None)
+    assert over == [False, True]
+
+
+def test_in_a_thread_a_readable_handle_ends_the_sleep() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"!")
+    Background().sleep((reading,), None)
+    Background().sleep((), 0.0)
+    os.close(reading)
+    os.close(writing)
 
 
 def test_in_a_thread_no_disposition_is_touched() -> None:
