@@ -62,40 +62,54 @@ def test_what_ends_us_by_name_does_not_end_it(
 def test_one_that_never_begins_holds_nothing_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    readable = keeping._readable
+
+    def bounded(fds: tuple[int, ...], seconds: float | None = None) -> set[int]:
+        assert seconds is not None, "it would wait for ever"
+        return readable(fds, 0.001)
+
     monkeypatch.setattr(os, "setsid", lambda: os.kill(os.getpid(), signal.SIGKILL))
-    monkeypatch.setattr(keeping, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(keeping, "_readable", bounded)
     before = os.listdir("/proc/self/fd")
-    keeper = Keeper()
-
-    def use() -> None:
+    with Keeper() as keeper:
         keeper.adopt(str(tmp_path / "group"))
-        keeper.dismiss()
-
-    using = threading.Thread(target=use, daemon=True)
-    using.start()
-    using.join(PATIENCE_SECONDS)
-    assert not using.is_alive()
-    # Not waited for by dismiss where that was out of patience.
-    with pytest.raises(ChildProcessError):
-        while os.waitpid(keeper.pid, 0):
-            pass
+        os.waitid(os.P_PID, keeper.pid, os.WEXITED | os.WNOWAIT)
     assert os.listdir("/proc/self/fd") == before
+
+
+class Brief:
+    """Time that passes only by sleeping, and not without end."""
+
+    def __init__(self) -> None:
+        self.sleeps = 0
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        assert self.sleeps < 1000, "it would wait for ever"
+        self._now += seconds
 
 
 def test_one_that_is_stopped_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(keeping, "_PATIENCE_SECONDS", 0.01)
     keeper = Keeper()
     (tmp_path / "group").mkdir()
     keeper.adopt(str(tmp_path / "group"))
     os.kill(keeper.pid, signal.SIGSTOP)
-    dismissing = threading.Thread(target=keeper.dismiss, daemon=True)
-    dismissing.start()
-    dismissing.join(PATIENCE_SECONDS)
-    assert not dismissing.is_alive()
-    os.kill(keeper.pid, signal.SIGCONT)
-    os.waitpid(keeper.pid, 0)
+    os.waitid(os.P_PID, keeper.pid, os.WSTOPPED | os.WNOWAIT)
+    time = Brief()
+    monkeypatch.setattr(keeping, "time", time)
+    try:
+        keeper.dismiss()
+        # A second, which is long for a process that has nothing left to do.
+        assert 1.0 <= time.monotonic() < 1.1
+    finally:
+        os.kill(keeper.pid, signal.SIGCONT)
+        os.waitpid(keeper.pid, 0)
     assert not (tmp_path / "group").exists()
 
 
