@@ -10,7 +10,7 @@ from cmemrun import squeezer as squeezing
 from cmemrun.errors import NotOffered
 from cmemrun.model import Pressure, Run, Sample
 from cmemrun.squeezer import Squeezer
-from tests.report.test_report import RUN
+from tests.made_up import RUN
 
 MIB = 2**20
 
