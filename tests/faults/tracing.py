@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cmemrun
+from tests.waiting import PATIENCE_SECONDS, until
 
 STOPPED = str(Path(__file__).with_name("stopped.py"))
 
@@ -33,7 +33,8 @@ _LIBRARIES = re.compile(
     )
 )
 _CHANGING = re.compile(r"cmemrun-\d+-[0-9a-f]+|[0-9a-f]{12,}|\d+")
-_LONGEST_SECONDS = 30
+_HANGS_SECONDS = PATIENCE_SECONDS
+"""A run that takes as long has not ended."""
 
 
 class Step(NamedTuple):
@@ -61,6 +62,11 @@ class Fault(NamedTuple):
     def injection(self) -> str:
         """As strace wants it."""
         return f"{self.step.call}:{self.what}:when={self.step.number}{'+' * self.lasts}"
+
+    @property
+    def traced(self) -> str:
+        """The calls that show whether it was hit: fewer cost strace less."""
+        return f"{self.step.call},execve"
 
 
 class Traced(NamedTuple):
@@ -109,7 +115,7 @@ class Tracer:
         log = directory / "strace"
         options = ["-y", "-o", str(log)]
         if fault is not None:
-            options += ["-e", f"inject={fault.injection}"]
+            options += ["-e", f"trace={fault.traced}", "-e", f"inject={fault.injection}"]
         try:
             status = self._follow(thread, process, launcher, options)
         except BaseException:
@@ -123,10 +129,7 @@ class Tracer:
 
     def _follow(self, thread: str, process: int, launcher: int, options: list[str]) -> int | None:
         """Trace what has stopped until the run has ended; with which status it did."""
-        deadline = time.monotonic() + _LONGEST_SECONDS
-        while (state := _status(thread, "State"))[0] != "T":
-            assert time.monotonic() < deadline, f"it has not stopped: {state}"
-            time.sleep(0.001)
+        until("it stops", lambda: _status(thread, "State")[0] == "T", every=0.001)
         strace = subprocess.Popen(
             ["strace", *options, "-p", thread], stderr=subprocess.PIPE, text=True
         )
@@ -136,23 +139,28 @@ class Tracer:
             assert "attached" in said, said
             os.kill(process, signal.SIGCONT)
             try:
-                status: int | None = int(self._answer()[1])
+                status: int | None = int(self._answer(_HANGS_SECONDS)[1])
             except TimeoutError:
                 status = None
                 _kill(process, launcher)
                 self._answer()
-            strace.wait(_LONGEST_SECONDS)
+            strace.wait(PATIENCE_SECONDS)
         finally:
             strace.kill()
             strace.communicate()
         return status
 
-    def _answer(self) -> list[str]:
+    def _answer(self, within: float = PATIENCE_SECONDS) -> list[str]:
         assert self._server.stdout is not None
         answers = self._server.stdout
-        if not select.select([answers], [], [], _LONGEST_SECONDS)[0]:
+        if not select.select([answers], [], [], within)[0]:
             raise TimeoutError
         return answers.readline().decode().split()
+
+
+def without_numbers(path: str) -> str:
+    """A path without what differs from run to run."""
+    return _CHANGING.sub("#", path)
 
 
 def _kill(*processes: int) -> None:
@@ -181,5 +189,5 @@ def _read(text: str) -> tuple[Counter[str], tuple[Step, ...]]:
         if call[1] == "execve" and line.endswith(" = 0"):
             break  # what follows is the program's
         if not _LIBRARIES.match(path):
-            found.append(Step(call[1], counts[call[1]], _CHANGING.sub("#", path)))
+            found.append(Step(call[1], counts[call[1]], without_numbers(path)))
     return counts, tuple(found)
