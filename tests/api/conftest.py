@@ -13,6 +13,7 @@ import pytest
 
 from cmemrun.kernel.hierarchy import detect
 from tests.kernels.conftest import LOADS
+from tests.waiting import PATIENCE_SECONDS, until
 
 MIB = 2**20
 
@@ -33,12 +34,9 @@ def groups_of(pid: int) -> set[str]:
     }
 
 
-def until(done: str, path: Path) -> None:
+def until_written(text: str, path: Path) -> None:
     """Wait for a program to have written something."""
-    deadline = time.monotonic() + 30
-    while not path.exists() or done not in path.read_text():
-        assert time.monotonic() < deadline, path
-        time.sleep(0.01)
+    until(f"{path} says {text!r}", lambda: path.exists() and text in path.read_text())
 
 
 @pytest.fixture
@@ -58,7 +56,7 @@ def nothing_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
 
     before = found()
     yield
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (now := found()) != before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert now == before

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -45,8 +46,8 @@ def test_a_limit_that_is_too_low_is_a_verdict_and_no_error() -> None:
 
 def test_how_it_ended() -> None:
     assert cmemrun.measure(["sh", "-c", "exit 7"]).exit.status == 7
-    run = cmemrun.measure(["sleep", "100"], timeout="200ms", grace=1)
-    assert run.exit.timed_out and run.exit.status == 124 and run.wall_seconds < 5
+    run = cmemrun.measure(["sleep", "1000"], timeout="200ms", grace=1)
+    assert run.exit.timed_out and run.exit.status == 124
 
 
 def test_where_and_with_what_it_runs(tmp_path: Path) -> None:
@@ -242,13 +243,13 @@ def test_whoever_has_left_the_group_does_not_keep_us(tmp_path: Path) -> None:
     leave = "".join(f"echo $$ > {directory}/cgroup.procs; " for directory in _own_groups())
     told = tmp_path / "pid"
     program = (
-        f"(sh -c '{leave} echo $$ > {told}; exec sleep 100') & while ! test -s {told}; do :; done"
+        f"(sh -c '{leave} echo $$ > {told}; exec sleep 1000') &"
+        f" while ! test -s {told}; do sleep 0.01; done"
     )
-    try:
-        run = cmemrun.measure(["sh", "-c", program], capture_output=True, timeout=20)
-        assert run.exit.succeeded and run.wall_seconds < 10
-    finally:
-        os.kill(int(told.read_text()), 9)
+    run = cmemrun.measure(["sh", "-c", program], capture_output=True)
+    # It is still there, or this would raise.
+    os.kill(int(told.read_text()), signal.SIGKILL)
+    assert run.exit.succeeded
 
 
 def _own_groups() -> list[str]:

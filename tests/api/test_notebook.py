@@ -8,7 +8,8 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from tests.api.conftest import groups_of, until
+from tests.api.conftest import groups_of, until_written
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KernelMa
 def client(kernel: KernelManager) -> Iterator[BlockingKernelClient]:
     client = kernel.client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=PATIENCE_SECONDS)
     yield client
     client.stop_channels()
 
@@ -35,7 +36,7 @@ def client(kernel: KernelManager) -> Iterator[BlockingKernelClient]:
 def execute(client: BlockingKernelClient, code: str) -> list[dict[str, Any]]:
     """What the kernel says of a cell, but that it is busy and idle."""
     said: list[dict[str, Any]] = []
-    client.execute_interactive(code, timeout=60, output_hook=said.append)
+    client.execute_interactive(code, timeout=PATIENCE_SECONDS, output_hook=said.append)
     quiet = ("status", "execute_input")
     return [one for one in said if one["msg_type"] not in quiet]
 
@@ -66,11 +67,12 @@ def test_interrupted(client: BlockingKernelClient, kernel: KernelManager, tmp_pa
     # Before: for a while after an interrupt a kernel aborts what it is asked.
     (shown,) = execute(client, "import os; os.getpid()")
     identifier = client.execute(
-        f"import cmemrun\ncmemrun.measure(['sh', '-c', 'echo started > {told}; sleep 100'])"
+        f"import cmemrun\ncmemrun.measure(['sh', '-c', 'echo started > {told}; sleep 1000'])"
     )
-    until("started", told)
+    until_written("started", told)
     kernel.interrupt_kernel()
-    while (answer := client.get_shell_msg(timeout=30))["parent_header"]["msg_id"] != identifier:
-        pass
+    answer = client.get_shell_msg(timeout=PATIENCE_SECONDS)
+    while answer["parent_header"]["msg_id"] != identifier:
+        answer = client.get_shell_msg(timeout=PATIENCE_SECONDS)
     assert answer["content"]["ename"] == "KeyboardInterrupt"
     assert not groups_of(int(shown["content"]["data"]["text/plain"]))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -13,25 +14,43 @@ import pytest
 
 import cmemrun
 from cmemrun.kernel.process import identify, is_alive
-from tests.api.conftest import MIB, load, until
+from tests.api.conftest import MIB, load, until_written
 from tests.conftest import CMEMRUN
+from tests.waiting import PATIENCE_SECONDS, slowness, until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def test_what_the_caller_starts_meanwhile_is_its_own(tmp_path: Path) -> None:
-    began = tmp_path / "began"
-    held = load("anon", "16", "1.5")
-    command = ["sh", "-c", 'echo began > "$0"; exec "$@"', str(began), *held]
+    began, over = tmp_path / "began", tmp_path / "over"
+    # It has 16 MiB, and ends when it may.
+    code = """
+import os, sys, time
+held = bytearray(b"x" * (16 << 20))
+print("began", file=open(sys.argv[1], "w"), flush=True)
+while not os.path.exists(sys.argv[2]): time.sleep(0.02)
+"""
+    command = [sys.executable, "-S", "-E", "-c", code, str(began), str(over)]
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
-        until("began", began)
-        started.append(subprocess.Popen(load("anon", "96", "100")))
-        started.append(subprocess.Popen(["sh", "-c", "exit 5"]))
+        until_written("began", began)
+        large = subprocess.Popen(load("anon", "96", "1000"))
+        started.append(large)
+        short = subprocess.Popen(["sh", "-c", "exit 5"])
+        started.append(short)
+        resident = psutil.Process(large.pid).memory_info
+        until("it has all of its memory", lambda: resident().rss >= 96 * MIB)
+        ended = psutil.Process(short.pid)
+        until("it has ended", lambda: ended.status() == psutil.STATUS_ZOMBIE)
+        until("the server has a worker", psutil.Process(server.pid).children)
+        # All of that is there to be seen at some refreshes, and when the program ends.
+        time.sleep(0.2)
+        over.touch()
 
     # One that was there before, and makes a worker meanwhile.
-    server = subprocess.Popen(["sh", "-c", "sleep 0.7; sleep 100 & wait"])
+    script = 'until [ -e "$0" ]; do sleep 0.02; done; sleep 1000 & wait'
+    server = subprocess.Popen(["sh", "-c", script, str(began)])
     thread = threading.Thread(target=start)
     thread.start()
     try:
@@ -44,7 +63,7 @@ def test_what_the_caller_starts_meanwhile_is_its_own(tmp_path: Path) -> None:
         assert short.wait() == 5
         assert large.poll() is None and server.poll() is None
         [worker] = psutil.Process(server.pid).children()
-        assert worker.cmdline() == ["sleep", "100"]
+        assert worker.cmdline() == ["sleep", "1000"]
         worker.kill()
     finally:
         thread.join()
@@ -58,7 +77,7 @@ def test_two_at_once_are_two_programs() -> None:
         return cmemrun.measure(load("anon", str(mib), str(seconds)), backend="proc", refresh=0.05)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        small, large = pool.map(measure, (16, 64), (0.7, 2))
+        small, large = pool.map(measure, (16, 64), (0.3 * slowness(), 0.6 * slowness()))
     for run, mib in ((small, 16), (large, 64)):
         assert run.exit.succeeded and run.stragglers == (), run
         assert mib * MIB <= run.peak_bytes < (mib + 24) * MIB
@@ -66,7 +85,8 @@ def test_two_at_once_are_two_programs() -> None:
 
 
 def test_an_orphan_that_was_seen_is_ended() -> None:
-    script = "(sleep 100 & sleep 0.7) & sleep 1.4"
+    seen = 0.3 * slowness()
+    script = f"(sleep 100 & sleep {seen}) & sleep {2 * seen}"
     run = cmemrun.measure(["sh", "-c", script], backend="proc", refresh=0.05)
     assert [one.command for one in run.stragglers] == [("sleep", "100")]
     # It is over, also where whoever inherited it has not waited for it.
@@ -76,10 +96,16 @@ def test_an_orphan_that_was_seen_is_ended() -> None:
 
 def test_a_server_from_before_keeps_its_workers(tmp_path: Path) -> None:
     """Also where the server ends meanwhile, and its worker comes to us as an orphan."""
-    told = tmp_path / "worker"
-    server = f"sleep 0.5; sleep 100 & echo $! > {told}; sleep 0.7"
+    told, began, over = (tmp_path / name for name in ("worker", "began", "over"))
+    pause = f"sleep {0.2 * slowness()}"
+    server = (
+        f"until [ -e {began} ]; do sleep 0.02; done; {pause}; "
+        f"sleep 1000 & echo $! > {told}; {pause}; touch {over}"
+    )
     script = f'({server}) > /dev/null 2>&1 & exec "$@"'
-    program = [CMEMRUN, "--backend", "proc", "--refresh", "50ms", "--json", "-", "sleep", "2"]
+    measured = f"touch {began}; until [ -e {over} ]; do sleep 0.02; done; {pause}"
+    options = ["--backend", "proc", "--refresh", "50ms", "--json", "-"]
+    program = [CMEMRUN, *options, "sh", "-c", measured]
     done = subprocess.run(
         ["sh", "-c", script, "sh", *program], check=True, capture_output=True, text=True
     )
@@ -116,4 +142,4 @@ for before in (0, 1):
     runner.measure(["true"], settings, observers=[Observer()])
     assert seen == [1, before] and is_reaper() == before
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_SECONDS)
