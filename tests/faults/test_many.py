@@ -3,18 +3,22 @@
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+import cmemrun
+from cmemrun import Limits
+from tests.api.conftest import groups_of
 from tests.conftest import CMEMRUN, groups, hierarchy_of_memory, processes
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
 LONG = bool(os.environ.get("CMEMRUN_TEST_LONG"))
-COUNT = 10_000 if LONG else 50
+COUNT = 10_000 if LONG else 100
 MIB = 2**20
 
 
@@ -32,27 +36,25 @@ def held_by_the_machine() -> dict[str, int]:
     }
 
 
-def test_runs_in_a_row(mark: str, record_property: Callable[[str, object], None]) -> None:
-    command = [CMEMRUN, "-q", "--limit", "64Mi", "--", "true"]
-    subprocess.run(command, check=True)
-    ours, before = groups(), held_by_the_machine()
+def test_runs_in_a_row(record_property: Callable[[str, object], None]) -> None:
+    def run() -> None:
+        assert cmemrun.measure(["true"], limits=Limits(max="64Mi")).exit.status == 0
+
+    run()
+    before = held_by_the_machine()
     for _ in range(COUNT):
-        subprocess.run(command, check=True)
-    deadline = time.monotonic() + 1
-    while (left := (groups() - ours, processes(mark))) != (set(), {}):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.02)
-    # The kernel takes groups apart a moment after they are removed.
-    deadline = time.monotonic() + 10
-    while True:
-        now = held_by_the_machine()
-        grown = {name: count - before.get(name, 0) for name, count in now.items()}
+        run()
+    me = psutil.Process()
+    until("nothing of them is left", lambda: not groups_of(me.pid) and not me.children())
+
+    def grown() -> dict[str, int]:
+        now = held_by_the_machine().items()
+        more = {name: count - before.get(name, 0) for name, count in now}
         # What others on this machine do meanwhile comes and goes.
-        if all(more < (500 if name == "files" else 50) for name, more in grown.items()):
-            break
-        assert time.monotonic() < deadline, grown
-        time.sleep(0.1)
-    print(f"{COUNT} runs in a row: {grown}")
+        return {name: one for name, one in more.items() if one >= (500 if name == "files" else 50)}
+
+    # The kernel takes groups apart a moment after they are removed.
+    until("nothing of them is held", lambda: not grown(), every=0.1)
     record_property("faults", COUNT)
 
 
@@ -72,14 +74,11 @@ def test_fifty_at_once(
         for size in range(1, 51)
     ]
     for size, run in enumerate(runs, 1):
-        _, said = run.communicate(timeout=120)
+        _, said = run.communicate(timeout=PATIENCE_SECONDS)
         assert (run.returncode, said) == (size, "")
         measured = json.loads((tmp_path / f"{size}.json").read_text())
         peak, resolution = measured["peak_bytes"], measured["method"]["resolution_bytes"]
         assert not measured["method"]["lower_bound"]
         assert size * MIB <= peak <= size * MIB + 3 * MIB + resolution, size
-    deadline = time.monotonic() + 1
-    while (left := (groups() - before, processes(mark))) != (set(), {}):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.02)
+    until("nothing of them is left", lambda: (groups() - before, processes(mark)) == (set(), {}))
     record_property("faults", len(runs))
