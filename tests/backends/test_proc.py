@@ -30,10 +30,11 @@ def test_a_mark_that_may_be_of_us_says_nothing_of_the_program() -> None:
     surrounding = Mock(watch=lambda: [], has_others_than=lambda _: False, oom_kills=lambda: None)
     tree = ProcessTree(surrounding, Mock(pid=0), "no group", owns_process=False)
     grown = b"x" * (64 * MIB)
-    program = subprocess.Popen(["/bin/sleep", "60"])
+    program = subprocess.Popen(["/bin/sleep", "1000"])
     try:
         tree.attach(program.pid)
-        until("its first pages", lambda: tree.take(0.0).understand().file_bytes)
+        until("it is loaded", lambda: tree.take(0.0).understand().file_bytes)
+        assert program.poll() is None
         own = memory_of(os.getpid())
         assert own is not None and own.highest_resident_bytes > len(grown)
         assert tree.high_water_bytes(ended_with(own.highest_resident_bytes - MIB)) < 8 * MIB

@@ -31,7 +31,6 @@ from tests.hostile.fuzz import IS_LONG, fuzz, tried
 from tests.kernels.conftest import made_group
 from tests.report.hostile import NASTY, texts
 from tests.report.reading import Strict
-from tests.report.test_page import Strict
 from tests.waiting import slowness
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
