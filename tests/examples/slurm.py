@@ -4,9 +4,10 @@ import contextlib
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.waiting import until
 
 # Nobody else is asked who one is, and more cores are counted than there are.
 _CONFIGURATION = """
@@ -61,10 +62,7 @@ def cluster(top: Path) -> Iterator[dict[str, str]]:
                 subprocess.Popen([name, "-D"], env=environment, stdout=log, stderr=log)
             )
             stack.callback(daemon.terminate)
-        deadline = time.monotonic() + 30
-        while "idle" not in _states(environment):
-            assert time.monotonic() < deadline, [path.read_text() for path in top.glob("*.out")]
-            time.sleep(0.2)
+        until("the node is idle", lambda: "idle" in _states(environment), every=0.2)
         yield environment
 
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from tests.conftest import CMEMRUN
 from tests.examples.jobs import EXAMPLES, container, documents
 from tests.examples.slurm import cluster
+from tests.waiting import until
 
 SWEEP = EXAMPLES / "sweep"
 SHELL = [SWEEP / "one.sh", SWEEP / "run.sh", SWEEP / "sweep.sbatch"]
@@ -125,10 +125,9 @@ def test_with_slurm(checkout: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as top, cluster(Path(top)) as environment:
         done = run(checkout, "sbatch", "examples/sweep/sweep.sbatch", **environment)
         assert done.returncode == 0, done.stderr
-        deadline = time.monotonic() + 60  # its own --wait looks every ten seconds
-        while run(checkout, "squeue", "--noheader", **environment).stdout:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        # Its own --wait looks every ten seconds.
+        queue = ("squeue", "--noheader")
+        until("no job is left", lambda: not run(checkout, *queue, **environment).stdout, every=0.2)
     logs = "".join(log.read_text() for log in sorted(directory.glob("*.log")))
     assert logs == "".join(f"touched {size}\n" * 3 for size in ("10MiB", "20MiB", "40MiB"))
     merged = assert_merged(checkout, directory)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.places.conftest import until
 from tests.places.podman import PODMAN, with_podman
+from tests.waiting import until
 
 MIB = 2**20
 
@@ -86,7 +86,7 @@ def in_runc(rootfs: Path, group: str) -> Iterator[str]:
         done = subprocess.run(run, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
     assert done.returncode == 0, (rootfs / "said").read_text()
     try:
-        until("the load is not ready", (rootfs / "ready").exists)
+        until("the load is ready", (rootfs / "ready").exists)
         yield name
     finally:
         told("runc", "delete", "--force", name)
@@ -130,7 +130,8 @@ def test_runc_and_cadvisor_compute_the_same_working_set(rootfs: Path) -> None:
         ready = time.time()
         of_runc = json.loads(told("runc", "events", "--stats", name))["data"]["memory"]
         run = attached("--cgroup", group)
-        memory = until("cAdvisor", lambda: of_cadvisor(group, ready))
+        memory = until("cAdvisor has seen it", lambda: of_cadvisor(group, ready), every=0.2)
+    assert memory is not None
     last = run["samples"][-1]
     usage, inactive = of_runc["usage"]["usage"], of_runc["raw"]["inactive_file"]
     assert_close(run, last["usage_bytes"], usage)
@@ -150,7 +151,7 @@ def test_podman_stats_shows_what_we_say_it_does(rootfs: Path) -> None:
     assert done.returncode == 0, answer
     name = answer.split()[-1]
     try:
-        until("the load is not ready", (rootfs / "ready").exists)
+        until("the load is ready", (rootfs / "ready").exists)
         found = attached("--container", name)
         # In bytes, before it is rounded for people.
         template = "{{.ContainerStats.MemUsage}}"

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import WITHIN_SECONDS, groups
-from tests.places.conftest import until
+from tests.conftest import groups, processes
 from tests.places.podman import PODMAN
+from tests.waiting import PATIENCE_SECONDS, until
 
 PLACE = os.environ["CMEMRUN_TEST_PLACE"]
 MIB = 2**20
@@ -168,7 +168,7 @@ def test_the_remedy_works_when_followed() -> None:
     subprocess.run(["sudo", "loginctl", "enable-linger", "nobus"], check=True)
     # Its directory is there, and not ours, a moment before the bus is.
     bus = f"/run/user/{os.getuid()}/bus"
-    until("there is no bus", lambda: os.path.exists(bus))
+    until("there is a bus", lambda: os.path.exists(bus))
     run = measure("--require", "exact", "--", *ALLOCATE)
     assert run["method"]["backend"] == "systemd-scope"
     subprocess.run(["sudo", "loginctl", "disable-linger", "nobus"], check=True)
@@ -181,7 +181,7 @@ def test_a_limit_and_after_kill_9(mark: str) -> None:
     assert (run["limits"]["max_bytes"], run["events"]["oom_kill"]) == (32 * MIB, 1)
     for _ in range(3):
         launcher = subprocess.Popen(["cmemrun", "-q", "sleep", "1000"])
-        until("there is no group", groups)
+        until("there is a group", groups)
         launcher.kill()
         launcher.wait()
         # That nothing is left of it the watch on every test sees.
@@ -193,18 +193,18 @@ def test_a_limit_and_its_kill_leave_no_failed_unit() -> None:
     assert run["exit"]["signal"] == signal.SIGKILL
     assert run["events"]["oom_kill"] >= 1
     assert run["limits"]["max_bytes"] == 32 * MIB
-    until("a unit is left", lambda: not units(), within=WITHIN_SECONDS)
+    until("no unit is left", lambda: not units(), every=0.2)
 
 
 @with_scope
 def test_after_kill_9_the_scope_is_gone(mark: str) -> None:
     for _ in range(3):
         run = subprocess.Popen(["cmemrun", "-q", "--linger", "wait", "sleep", "1000"])
-        until("there is no scope", units)
-        time.sleep(1)
+        until("the program runs", lambda: "sleep\0001000\0" in processes(mark).values(), every=0.2)
+        assert units()
         run.kill()
         run.wait()
-        until("a unit is left", lambda: not units(), within=WITHIN_SECONDS)
+        until("no unit is left", lambda: not units(), every=0.2)
 
 
 @pytest.mark.places("service", "login")
@@ -215,9 +215,7 @@ def test_a_manager_that_hangs() -> None:
     try:
         silent.bind(str(own))
         silent.listen()
-        started = time.monotonic()
         run = measure("true")
-        assert time.monotonic() - started < 30
     finally:
         silent.close()
         Path(f"{own}.away").rename(own)
@@ -238,31 +236,32 @@ def test_no_directory_behind_the_managers_back() -> None:
     assert run["method"]["backend"] in ("systemd-scope", "proc")
 
 
-@pytest.mark.places("delegated")
-def test_a_scope_costs_no_more_than_one_of_systemd_runs() -> None:
-    """What asking for it adds to a launch, in alternation with ``systemd-run``."""
+# With another guest beside this one the medians are too far apart to be told.
+if os.environ.get("CMEMRUN_TEST_LONG"):
 
-    def seconds(*command: str) -> float:
-        started = time.perf_counter()
-        subprocess.run(command, check=True)
-        return time.perf_counter() - started
+    @pytest.mark.places("delegated")
+    def test_a_scope_costs_no_more_than_one_of_systemd_runs() -> None:
+        """What asking for it adds to a launch, in alternation with ``systemd-run``."""
 
-    measure("true")  # this divides the group that we are in
-    below = str(Path("/sys/fs/cgroup" + own_group()).parent)
-    commands = {
-        "systemd-run": ("systemd-run", "--user", "--scope", "--quiet", "true"),
-        "scope": ("cmemrun", "-q", "--backend", "systemd", "true"),
-        "directory": ("cmemrun", "-q", "--parent", below, "true"),
-    }
-    times = {name: [seconds(*command)] for name, command in commands.items()}
-    for _ in range(12):
-        for name, command in commands.items():
-            times[name].append(seconds(*command))
-    took = {name: statistics.median(found[1:]) for name, found in times.items()}
-    print({name: f"{median * 1000:.0f} ms" for name, median in took.items()})
-    added = took["scope"] - took["directory"]
-    # With another guest beside this one the medians are too far apart to be told.
-    if os.environ.get("CMEMRUN_TEST_LONG"):
+        def seconds(*command: str) -> float:
+            started = time.perf_counter()
+            subprocess.run(command, check=True)
+            return time.perf_counter() - started
+
+        measure("true")  # this divides the group that we are in
+        below = str(Path("/sys/fs/cgroup" + own_group()).parent)
+        commands = {
+            "systemd-run": ("systemd-run", "--user", "--scope", "--quiet", "true"),
+            "scope": ("cmemrun", "-q", "--backend", "systemd", "true"),
+            "directory": ("cmemrun", "-q", "--parent", below, "true"),
+        }
+        times = {name: [seconds(*command)] for name, command in commands.items()}
+        for _ in range(12):
+            for name, command in commands.items():
+                times[name].append(seconds(*command))
+        took = {name: statistics.median(found[1:]) for name, found in times.items()}
+        print({name: f"{median * 1000:.0f} ms" for name, median in took.items()})
+        added = took["scope"] - took["directory"]
         assert added <= took["systemd-run"]
 
 
@@ -350,15 +349,15 @@ def test_attach_to_a_service() -> None:
         ["systemd-run", "--quiet", "--unit=attached", sys.executable, "-c", HOLD], check=True
     )
     try:
-        until("the load is not ready", is_held)
+        until("the load is ready", is_held, every=0.2)
         pid = of_the_load(watch("--cgroup", "/system.slice/attached.service"))
         assert of_the_load(watch("--pid", str(pid))) == pid
         watching = subprocess.Popen(["cmemrun", "attach", "--pid", str(pid), "-q"])
         ours = psutil.Process(watching.pid)
-        until("it does not watch", lambda: ours.num_threads() > 1)
+        until("it watches", lambda: ours.num_threads() > 1)
     finally:
         subprocess.run(["systemctl", "stop", "attached"], check=True)
-    assert watching.wait(timeout=60) == 0
+    assert watching.wait(timeout=PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.places("root")
@@ -372,7 +371,7 @@ def test_attach_to_a_container(rootfs: Path) -> None:
     )
     identity = started.stdout.split()[-1]
     try:
-        until("the load is not ready", is_held)
+        until("the load is ready", is_held, every=0.2)
         found = watch("--container", identity[:12])
         of_the_load(found)
         assert identity in found["method"]["group"]
