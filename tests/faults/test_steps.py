@@ -9,16 +9,19 @@ import json
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import groups, needs_strace, processes
+from tests.api.conftest import groups_of
+from tests.conftest import needs_strace, processes
 from tests.faults.tracing import Fault, Step, Traced, Tracer, without_numbers
 
 LONG = bool(os.environ.get("CMEMRUN_TEST_LONG"))
+MARK = uuid.uuid4().hex
 MIB = 2**20
 _STAYS_SECONDS = 20.0
 
@@ -156,6 +159,15 @@ if LONG:
     ]
 
 
+@pytest.fixture(scope="module")
+def tracer() -> Iterator[Tracer]:
+    """One for all walks: what it costs is to load all modules."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMEMRUN_TEST_MARK", MARK)
+        with Tracer() as found:
+            yield found
+
+
 @pytest.mark.slow
 @needs_strace
 @pytest.mark.parametrize(
@@ -166,27 +178,25 @@ def test_a_fault_at_every_step(
     part: str,
     kind: str,
     runs: tuple[str, ...],
-    mark: str,
+    tracer: Tracer,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
     cases, complaints, walked = 0, [], set[tuple[str, str]]()
-    with Tracer() as tracer:
-        for run in runs:
-            recorded = attempt(tracer, part, run, tmp_path)
-            assert judge(recorded, run, None, tmp_path) == []
-            assert recorded.status == RUNS[run][1]
-            # A call that is new here wants its errors listed.
-            assert {step.call for step in recorded.steps} <= ERRORS.keys() | NO_ERRORS
-            steps = [step for step in recorded.steps if (step.call, step.target) not in walked]
-            ours = set(processes(mark))
-            for fault in faults(steps, kind):
-                done = attempt(tracer, part, run, tmp_path, fault)
-                cases += done.was_hit
-                found = [*judge(done, run, fault, tmp_path), *what_is_left(done, ours, mark)]
-                complaints += [f"{run}, {fault}: {one}" for one in found]
-            if not LONG:
-                walked |= {(step.call, step.target) for step in steps if is_shared(step, tmp_path)}
+    for run in runs:
+        recorded = attempt(tracer, part, run, tmp_path)
+        assert judge(recorded, run, None, tmp_path) == []
+        assert recorded.status == RUNS[run][1]
+        # A call that is new here wants its errors listed.
+        assert {step.call for step in recorded.steps} <= ERRORS.keys() | NO_ERRORS
+        steps = [step for step in recorded.steps if (step.call, step.target) not in walked]
+        for fault in faults(steps, kind):
+            done = attempt(tracer, part, run, tmp_path, fault)
+            cases += done.was_hit
+            found = [*judge(done, run, fault, tmp_path), *what_is_left(done, tracer)]
+            complaints += [f"{run}, {fault}: {one}" for one in found]
+        if not LONG:
+            walked |= {(step.call, step.target) for step in steps if is_shared(step, tmp_path)}
     assert not complaints, "\n".join(complaints)
     assert cases, "no step was reached"
     record_property("faults", cases)
@@ -223,13 +233,13 @@ def faults(steps: Sequence[Step], kind: str) -> Iterator[Fault]:
                 yield Fault(step, what, lasts=kind == "lack")
 
 
-def what_is_left(done: Traced, ours: set[int], mark: str) -> list[str]:
+def what_is_left(done: Traced, tracer: Tracer) -> list[str]:
     """The groups and processes of a run that stay there after its end."""
     deadline = time.monotonic() + _STAYS_SECONDS
     while (
         left := [
-            *(one for one in groups() if f"/cmemrun-{done.pid}-" in one),
-            *(processes(mark).keys() - ours),
+            *groups_of(done.pid),
+            *(processes(MARK).keys() - {tracer.pid}),
         ]
     ) and time.monotonic() < deadline:
         time.sleep(0.005)

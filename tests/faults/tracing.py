@@ -92,6 +92,7 @@ class Tracer:
         self._server = subprocess.Popen(
             [sys.executable, STOPPED], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
+        self.pid = self._server.pid
         return self
 
     def __exit__(self, *_: object) -> None:
