@@ -19,8 +19,9 @@ from tests.waiting import until
 
 MIB = 2**20
 
-# Anonymous memory, and page cache of both kinds: pages are inactive that were only
-# read, and active that were mapped and touched (lru_gen_in_fault, linux/mm_inline.h).
+# Anonymous memory, and page cache of both kinds: pages are inactive that were read once, and
+# active that were mapped and touched (with MGLRU: lru_gen_in_fault, linux/mm_inline.h) and read
+# twice (without: folio_mark_accessed, linux/swap.c).
 # khugepaged may collapse what lies idle and add to it, between two that look at it.
 LOAD = """
 import ctypes, mmap, os, time
@@ -37,6 +38,9 @@ with open("/read", "rb", 0) as file:
 file = open("/mapped", "rb")
 view = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 for at in range(0, len(view), 4096): view[at]
+for _ in range(2):
+    file.seek(0)
+    while file.read(1 << 20): pass
 open("/ready", "w")
 time.sleep(1000)
 """
