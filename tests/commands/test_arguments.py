@@ -57,9 +57,7 @@ def through_typer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(WORDS, max_size=6))
 def test_what_is_read_plainly_typer_reads_the_same(
     through_typer: list[Any], words: list[str]

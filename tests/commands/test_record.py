@@ -81,7 +81,7 @@ def test_a_crash_loses_one_refresh_at_most(tmp_path: Path) -> None:
     assert "without the run's end" in report(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, sum(map(len, LINES))), st.binary(max_size=20))
 def test_torn_anywhere(length: int, noise: bytes) -> None:
     torn = b"".join(LINES)[:length] + noise

@@ -23,7 +23,6 @@ def fuzz(
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @settings(
             max_examples=long if IS_LONG else quick,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         )

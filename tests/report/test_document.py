@@ -76,7 +76,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(paths(DOCUMENT)),
     st.sampled_from([None, "x\x1b[31m", -1, 1.5, [], {}, [None], True, "</script>"]),

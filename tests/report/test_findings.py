@@ -1,6 +1,6 @@
 """What is said of a measurement in every format."""
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 
 from cmemrun.model import Budget, Exit, Measurement, Oom
 from cmemrun.report.findings import decimal, find
@@ -8,7 +8,6 @@ from tests.made_up import MIB, RUN, runs
 from tests.report.hostile import EVERYTHING, measurements
 
 
-@settings(deadline=None)
 @given(measurements)
 @example(EVERYTHING)
 def test_names_are_one_line_and_none_is_another_one_s(many: list[Measurement]) -> None:

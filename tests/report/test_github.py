@@ -3,7 +3,7 @@
 import json
 import re
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 
 from cmemrun.model import Budget, Exit, Measurement
 from cmemrun.report import github, github_output, markdown, words
@@ -72,7 +72,6 @@ def test_escaping_as_documented() -> None:
     assert text.startswith("::notice title=cmemrun%3A 50%25%2C a%3Ab::peak")
 
 
-@settings(deadline=None)
 @given(measurements)
 @example(EVERYTHING)
 def test_hostile_words_make_no_command(many: list[Measurement]) -> None:
@@ -101,7 +100,6 @@ def test_outputs_of_one_measurement() -> None:
     assert failed["passed"] == "false"
 
 
-@settings(deadline=None)
 @given(measurements)
 @example(EVERYTHING)
 def test_hostile_words_make_no_output(many: list[Measurement]) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import xmlschema
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from junitparser import Error, Failure, JUnitXml, TestSuite
 
 from cmemrun.model import Budget, Exit, Measurement
@@ -86,7 +86,6 @@ def test_the_run_that_decided_is_shown() -> None:
     assert "200.0 MiB   the kernel's" in failure.text
 
 
-@settings(deadline=None)
 @given(measurements)
 @example(EVERYTHING)
 def test_hostile_words_stay_words(many: list[Measurement]) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from cmarkgfm import github_flavored_markdown_to_html
 from cmarkgfm.cmark import Options
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -107,7 +107,6 @@ def test_it_tells_what_was_measured() -> None:
     assert "`working_set" not in text and "`exit 3`" not in text
 
 
-@settings(deadline=None)
 @given(measurements)
 @example(EVERYTHING)
 def test_hostile_words_stay_words(many: list[Measurement]) -> None:
@@ -124,7 +123,6 @@ def test_hostile_words_stay_words(many: list[Measurement]) -> None:
     assert lines == ["Memory"]
 
 
-@settings(deadline=None)
 @given(texts)
 @example("".join(NASTY))
 def test_a_word_comes_back(text: str) -> None:
@@ -133,7 +131,6 @@ def test_a_word_comes_back(text: str) -> None:
         assert rows[1] == [f"x{printable(text)}x", "y"]
 
 
-@settings(deadline=None)
 @given(st.text("ab1 _.,:;'()-%w@/é", max_size=20))
 @example("http://a1")
 @example(":smile:")

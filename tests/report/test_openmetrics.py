@@ -5,7 +5,7 @@ import shlex
 import sys
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from prometheus_client import parser as classic
 from prometheus_client.openmetrics import parser
 
@@ -75,7 +75,6 @@ def test_a_budget_that_is_there_twice_is_over_if_either_is() -> None:
     assert value(found, "cmemrun_budget_passed", **labels) == 0
 
 
-@settings(deadline=None)
 @given(measurements)
 @example(EVERYTHING)
 def test_hostile_words_stay_words(many: list[Measurement]) -> None:
@@ -121,7 +120,6 @@ def test_gitlab_is_told_plain_numbers_and_no_times() -> None:
     assert gitlab_metrics.render([Measurement("x", (killed,))]) == "# EOF\n"
 
 
-@settings(deadline=None)
 @given(measurements)
 @example(EVERYTHING)
 def test_hostile_words_stay_words_to_gitlab(many: list[Measurement]) -> None:

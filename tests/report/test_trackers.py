@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import fastjsonschema
-from hypothesis import example, given, settings
+from hypothesis import example, given
 
 from cmemrun.model import Measurement, Oom
 from cmemrun.report import bencher, benchmark_action
@@ -87,7 +87,6 @@ def test_benchmark_action() -> None:
     }  # fmt: skip
 
 
-@settings(deadline=None)
 @given(measurements)
 @example(EVERYTHING)
 def test_hostile_words_stay_words(many: list[Measurement]) -> None:

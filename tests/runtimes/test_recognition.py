@@ -235,7 +235,7 @@ def test_a_file_of_a_tebibyte_is_no_work(tmp_path: Path) -> None:
     assert found and (found.name, found.version) == ("node", None)
 
 
-@settings(max_examples=300, deadline=1000)
+@settings(max_examples=300)
 @given(st.data())
 def test_no_lie_in_a_file_is_an_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
