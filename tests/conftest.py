@@ -20,6 +20,8 @@ from hypothesis import settings
 
 from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import Mount, detect
+from tests import own_cgroup
+from tests.waiting import PATIENCE_SECONDS, slowness
 
 pytest_plugins = ["tests.selection"]
 
@@ -44,12 +46,13 @@ _RUN = re.compile(r"cmemrun-\d+-")
 
 
 def in_guest() -> bool:
-    """Whether this is one of our guests, which are an order of magnitude slower."""
-    return Path("/run/exchange/command").exists() or "CMEMRUN_TEST_PLACE" in os.environ
+    """Whether this is one of our guests, a machine with nothing but the tests."""
+    return not {"CMEMRUN_TEST_GUEST", "CMEMRUN_TEST_PLACE"}.isdisjoint(os.environ)
 
 
-WITHIN_SECONDS = 10.0 if in_guest() else 1.0
-"""What takes a moment is done within it."""
+WITHIN_SECONDS = PATIENCE_SECONDS
+_LEFTOVER_SECONDS = 30.0
+"""What is left behind is mostly gone in milliseconds; where many tests fail, each waits for it."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +101,19 @@ def hierarchy_of_memory() -> tuple[Mount, str]:
 
 
 def groups() -> set[str]:
-    """Every group of ours on this machine, but for those that other people's runs have now."""
+    """Every cgroup of a run that there is now, but for those of other people's runs."""
     found: set[str] = set()
-    for mount in detect().mounts:
-        for directory, names, _ in os.walk(mount.point):
+    for top in own_cgroup.searched():
+        for directory, names, _ in os.walk(top):
             found.update(f"{directory}/{name}" for name in names if _RUN.match(name))
-    return {group for group in found if not _is_of_others(group)}
+    is_ours_alone = own_cgroup.is_entered() or in_guest()
+    return found if is_ours_alone else {group for group in found if not _is_of_others(group)}
 
 
 def _is_of_others(group: str) -> bool:
     launcher = group.rpartition("/")[2].split("-")[1]
+    if int(launcher) == os.getpid():
+        return False
     try:
         environment = Path(f"/proc/{launcher}/environ").read_bytes()
     except OSError:
@@ -128,22 +134,24 @@ def processes(mark: str) -> dict[int, str]:
     return found
 
 
+@pytest.fixture(scope="session", autouse=True)
+def in_own_cgroup() -> Iterator[None]:
+    """Share no cgroup with other runs of the tests; a guest is ours alone anyway."""
+    with contextlib.nullcontext() if in_guest() else own_cgroup.entered():
+        yield
+
+
 @pytest.fixture(autouse=True)
-def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A mark on everything this test starts; none of it, and no group, may outlive the test."""
+def mark(in_own_cgroup: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A mark on everything this test starts; none of it, and no cgroup, may outlive the test."""
     value = uuid.uuid4().hex
     monkeypatch.setenv(_MARK, value)
     before = groups()
     yield value
-    seconds = WITHIN_SECONDS
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        # Of a group whose launcher was killed nobody can say that another test made it.
-        seconds = max(seconds, 10)
-    if "COVERAGE_PROCESS_CONFIG" in os.environ:
-        seconds = 60  # what a process has run is counted before it goes
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while (left := (groups() - before, processes(value))) != (set(), {}):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > _LEFTOVER_SECONDS and waited > _LEFTOVER_SECONDS * slowness():
             end(*left)
             pytest.fail(f"left behind: {left}")
         time.sleep(0.02)
