@@ -20,7 +20,7 @@ from hypothesis import settings
 
 from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import Mount, detect
-from tests import own_cgroup
+from tests import own_cgroup, session
 from tests.waiting import PATIENCE_SECONDS, slowness
 
 pytest_plugins = ["tests.selection"]
@@ -70,6 +70,12 @@ class Result:
 
 
 Cmemrun = Callable[..., Result]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    # Last, when pytest itself has decided on its colours.
+    session.make_usual()
 
 
 @pytest.hookimpl(wrapper=True)
