@@ -20,7 +20,7 @@ from hypothesis import settings
 
 from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import Mount, detect
-from tests import own_cgroup, session
+from tests import own_cgroup, session, warm
 from tests.waiting import PATIENCE_SECONDS, slowness
 
 pytest_plugins = ["tests.selection"]
@@ -147,8 +147,15 @@ def in_own_cgroup() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warm_start(in_own_cgroup: None) -> Iterator[None]:
+    """``warm.run`` starts the installed command as a fork of what has loaded it."""
+    with warm.serving(CMEMRUN):
+        yield
+
+
 @pytest.fixture(autouse=True)
-def mark(in_own_cgroup: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def mark(warm_start: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A mark on everything this test starts; none of it, and no cgroup, may outlive the test."""
     value = uuid.uuid4().hex
     monkeypatch.setenv(_MARK, value)
@@ -173,28 +180,38 @@ def end(groups: Iterable[str], pids: Iterable[int]) -> None:
 
 @pytest.fixture
 def cmemrun(tmp_path: Path) -> Cmemrun:
-    """Run the installed command; by default with ``--json`` into a file that is read back.
+    """Run the command; by default with ``--json`` into a file that is read back.
 
+    Warm, as a fork: where its start is what is tested use ``installed_cmemrun``.
     ``verb``: the first argument is a verb, which comes before every option.
     """
+    return _started_by(warm.run, tmp_path)
 
+
+@pytest.fixture
+def installed_cmemrun(tmp_path: Path) -> Cmemrun:
+    """As ``cmemrun``, and each time it is a new interpreter that starts."""
+    return _started_by(subprocess.run, tmp_path)
+
+
+def _started_by(start: Callable[..., Any], directory: Path) -> Cmemrun:
     def run(
         *arguments: str,
         document: bool = True,
         verb: bool = False,
-        seconds: float = 120,
+        seconds: float = PATIENCE_SECONDS,
         **more: Any,
     ) -> Result:
-        path = tmp_path / "run.json"
+        path = directory / "run.json"
         path.unlink(missing_ok=True)
         asked = ["--json", str(path)] if document else []
-        done = subprocess.run(
+        done = start(
             [CMEMRUN, *arguments[:verb], *asked, *arguments[verb:]],
             capture_output=True,
             text=True,
             timeout=seconds,
             check=False,
-            **({"stdin": subprocess.DEVNULL} | more),
+            **({} if "input" in more else {"stdin": subprocess.DEVNULL}) | more,
         )
         read = json.loads(path.read_text()) if path.exists() else None
         return Result(done.returncode, done.stdout, done.stderr, read)

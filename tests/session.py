@@ -43,6 +43,8 @@ def make_usual() -> None:
     for name in list(os.environ):
         if name in _NAMES or (name.startswith(_PREFIXES) and name not in _KEPT):
             del os.environ[name]
+    for name in _NAMES:
+        os.unsetenv(name)  # readline sets the terminal's size where os.environ does not see it
     os.environ.update(_SET)
     # Tests write paths into scripts, where a space would divide them.
     if shlex.quote(tempfile.gettempdir()) != tempfile.gettempdir():

@@ -14,6 +14,7 @@ import pytest
 from cmemrun.commands import VERBS
 from cmemrun.commands.application import command_line
 from cmemrun.commands.manual import manual
+from tests import warm
 from tests.conftest import CMEMRUN
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ PAGE = ROOT / "cmemrun/share/cmemrun.1"
 
 
 def shown(*arguments: str, columns: int = 80, **environment: str) -> str:
-    done = subprocess.run(
+    done = warm.run(
         [CMEMRUN, *arguments, "--help"],
         capture_output=True,
         text=True,
@@ -109,7 +110,7 @@ def test_in_a_terminal_names_stand_out(environment: dict[str, str], bold: bool) 
     ],
 )
 def test_a_slip_gets_one_line_with_the_next_step(arguments: list[str], said: str) -> None:
-    done = subprocess.run([CMEMRUN, *arguments], capture_output=True, text=True, check=False)
+    done = warm.run([CMEMRUN, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == (127 if "reprot" in arguments else 125)
     assert done.stderr.startswith("cmemrun: ")
     assert done.stderr.count("\n") == 1

@@ -14,6 +14,7 @@ import pytest
 
 from cmemrun.commands.output import open_appended, open_output
 from cmemrun.errors import BadInput, OutputError
+from tests import warm
 from tests.conftest import CMEMRUN
 
 
@@ -227,7 +228,7 @@ def test_two_outputs_are_two(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
 
     def status(*arguments: str) -> int:
-        done = subprocess.run(
+        done = warm.run(
             [CMEMRUN, *arguments, "true"], cwd=tmp_path, capture_output=True, check=False
         )
         return done.returncode
@@ -271,7 +272,7 @@ def test_a_pipe_that_does_not_wait(tmp_path: Path) -> None:
 
 def test_a_full_disk_loses_neither_status_nor_report() -> None:
     for code, expected in ((0, 125), (3, 3)):
-        done = subprocess.run(
+        done = warm.run(
             [CMEMRUN, "--json", "/dev/full", "sh", "-c", f"exit {code}"],
             capture_output=True,
             text=True,

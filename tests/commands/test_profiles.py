@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.conftest import CMEMRUN
 from tests.kubernetes.pods import POD
 
 
 def explain(*options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [CMEMRUN, "--explain", *options], capture_output=True, text=True, check=False
-    )
+    return warm.run([CMEMRUN, "--explain", *options], capture_output=True, text=True, check=False)
 
 
 def test_explained_without_running(tmp_path: Path) -> None:
@@ -30,9 +29,7 @@ def test_explained_without_running(tmp_path: Path) -> None:
     rules = json.loads(written.read_text())
     assert {tuple(rule) for rule in rules} == {("file", "value", "rule", "source")}
     ran = tmp_path / "ran"
-    done = subprocess.run(
-        [CMEMRUN, "--explain", "--k8s-limit", "1Gi", "touch", str(ran)], check=True
-    )
+    done = warm.run([CMEMRUN, "--explain", "--k8s-limit", "1Gi", "touch", str(ran)], check=True)
     assert done.returncode == 0 and not ran.exists()
 
 
@@ -78,7 +75,7 @@ MERGES = "a: &a {x: x}\n" + "".join(
 def test_a_manifest_of_a_strangers(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "pod.yaml"
     path.write_text(text)
-    done = subprocess.run(
+    done = warm.run(
         [CMEMRUN, "--pod", str(path), "--explain"],
         capture_output=True,
         text=True,

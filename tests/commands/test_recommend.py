@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from cmemrun.kubernetes.pod import find_pods
+from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 
 MIB = 2**20
@@ -26,9 +27,7 @@ def saved(cmemrun: Cmemrun, tmp_path: Path) -> str:
 
 
 def recommend(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [CMEMRUN, "recommend", *arguments], capture_output=True, text=True, check=False
-    )
+    return warm.run([CMEMRUN, "recommend", *arguments], capture_output=True, text=True, check=False)
 
 
 def test_as_a_table_and_as_json(saved: str) -> None:
@@ -72,7 +71,7 @@ def test_a_manifest_is_read_once_and_may_be_wide(saved: str, tmp_path: Path) -> 
     with open(writing, "w") as pipe:
         pipe.write(text)
     with open(reading) as pipe:
-        done = subprocess.run(
+        done = warm.run(
             [CMEMRUN, "recommend", saved, "--patch", "/dev/stdin"],
             stdin=pipe,
             capture_output=True,

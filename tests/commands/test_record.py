@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from cmemrun.errors import BadInput
 from cmemrun.model import Composition, Events, Exit, Measurement, Paging, Process
 from cmemrun.report import document, record, series_csv, terminal
+from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.made_up import RUN, SAMPLE
 
@@ -39,7 +40,7 @@ LINES = [
 
 
 def report(path: Path, *options: str) -> str:
-    return subprocess.run(
+    return warm.run(
         [CMEMRUN, "report", *options, str(path)], capture_output=True, text=True, check=True
     ).stdout
 
@@ -282,7 +283,7 @@ def test_a_reader_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/no/such/x", "/", ""])
 def test_a_file_that_cannot_be_made(path: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
-    done = subprocess.run(
+    done = warm.run(
         [CMEMRUN, "--record", path, "touch", str(ran)],
         capture_output=True,
         text=True,
@@ -296,14 +297,14 @@ def test_nothing_is_lost_or_left_where_nothing_begins(tmp_path: Path) -> None:
     new, old = tmp_path / "new.jsonl", tmp_path / "old.jsonl"
     old.write_text("what was there")
     for path in (new, old):
-        done = subprocess.run([CMEMRUN, "--record", str(path), "--pids", "0", "true"], check=False)
+        done = warm.run([CMEMRUN, "--record", str(path), "--pids", "0", "true"], check=False)
         assert done.returncode == 125
-        done = subprocess.run(
+        done = warm.run(
             [CMEMRUN, "--record", str(path), "--set", "memory.no=1", "true"],
             check=False,
             capture_output=True,
         )
         assert done.returncode == 125
     assert old.read_text() == "what was there" and not new.exists()
-    subprocess.run([CMEMRUN, "-q", "--record", str(old), "true"], check=True)
+    warm.run([CMEMRUN, "-q", "--record", str(old), "true"], check=True)
     assert old.read_text().startswith('{"begun":')

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cmemrun import __version__
+from tests import warm
 from tests.conftest import CMEMRUN
 
 Cmemrun = Callable[..., Any]
@@ -31,7 +32,7 @@ def make_program(directory: Path, name: str, text: str = "#!/bin/sh\necho me $0 
 def test_running_is_the_default_verb(cmemrun: Cmemrun) -> None:
     for verb in ([], ["run"], ["run", "--"], ["--"]):
         # Options come after the verb, which only the very first word can be.
-        done = subprocess.run(
+        done = warm.run(
             [CMEMRUN, *verb, "echo", "--limit", "x"], capture_output=True, text=True, check=True
         )
         assert done.stdout == "--limit x\n"
@@ -42,13 +43,13 @@ def test_a_program_called_as_a_verb(
 ) -> None:
     program = make_program(tmp_path, "run")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    done = subprocess.run([CMEMRUN, "--", "run", "x"], capture_output=True, text=True, check=True)
+    done = warm.run([CMEMRUN, "--", "run", "x"], capture_output=True, text=True, check=True)
     assert done.stdout == f"me {program} x\n"
-    done = subprocess.run([CMEMRUN, "-q", "run"], capture_output=True, text=True, check=True)
+    done = warm.run([CMEMRUN, "-q", "run"], capture_output=True, text=True, check=True)
     assert done.stdout == f"me {program}\n"
     # The verb itself fails on its arguments, and says how to run the program.
     for arguments in (["run"], ["run", "--refresh"]):
-        done = subprocess.run([CMEMRUN, *arguments], capture_output=True, text=True, check=False)
+        done = warm.run([CMEMRUN, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 125
         assert done.stderr.count("\n") == 1
         assert "cmemrun -- run" in done.stderr
@@ -91,7 +92,7 @@ def test_version() -> None:
 )
 def test_bad_values_get_one_line(tmp_path: Path, arguments: list[str], names: list[str]) -> None:
     ran = tmp_path / "ran"
-    done = subprocess.run(
+    done = warm.run(
         [CMEMRUN, *arguments, "--", "touch", str(ran)],
         capture_output=True,
         text=True,
@@ -107,9 +108,9 @@ def test_bad_values_get_one_line(tmp_path: Path, arguments: list[str], names: li
 
 
 def test_no_program_at_all() -> None:
-    done = subprocess.run([CMEMRUN], capture_output=True, text=True, check=False)
+    done = warm.run([CMEMRUN], capture_output=True, text=True, check=False)
     assert done.returncode == 125 and done.stderr.count("\n") == 1
-    done = subprocess.run([CMEMRUN, "--", ""], capture_output=True, text=True, check=False)
+    done = warm.run([CMEMRUN, "--", ""], capture_output=True, text=True, check=False)
     assert done.returncode == 127 and done.stderr.count("\n") == 1
 
 

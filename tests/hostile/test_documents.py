@@ -38,6 +38,7 @@ from cmemrun.report import (
     terminal,
 )
 from cmemrun.report.fit_document import SavedFit
+from tests import warm
 from tests.conftest import CMEMRUN
 from tests.hostile.full import FULL, FULL_SAMPLE, ONE, SEARCH, SEVERAL
 from tests.hostile.fuzz import IS_LONG, fuzz, torn, tried
@@ -236,7 +237,7 @@ def test_a_torn_record_gives_samples_that_are_in_it(text: bytes) -> None:
 
 def refused(*arguments: str, **more: Any) -> str:
     """What a command says that answers with one line and 125, in little memory."""
-    done = subprocess.run(
+    done = warm.run(
         [CMEMRUN, *arguments],
         capture_output=True,
         timeout=100,
@@ -324,7 +325,7 @@ def test_many_samples_take_bounded_memory(tmp_path: Path) -> None:
         f"for n in range({lines}): sys.stdout.write({LINES[1]!r})"
     )
     with subprocess.Popen(["python3", "-c", script], stdout=subprocess.PIPE) as writing:
-        told = subprocess.run(
+        told = warm.run(
             [CMEMRUN, "-q", "--json", "run.json", "--", CMEMRUN, "report", "-"],
             stdin=writing.stdout,
             capture_output=True,

@@ -3,7 +3,6 @@
 import json
 import os
 import pwd
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from cmemrun.commands.output import open_appended, open_output, open_stream
 from cmemrun.commands.paths import find_place
 from cmemrun.errors import BadInput, OutputError
+from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.hostile.fuzz import IS_LONG
 
@@ -215,7 +215,7 @@ def test_a_race_of_links_is_not_won(
 
 def test_a_baseline_in_a_shared_directory(shared: Path, victim: Path) -> None:
     lay_link(shared / ".cmemrun", victim.parent)
-    done = subprocess.run(
+    done = warm.run(
         [CMEMRUN, "-q", "--save-baseline", "main", "true"],
         cwd=shared,
         capture_output=True,

@@ -15,6 +15,7 @@ import pytest
 from cmemrun.backends import tree
 from cmemrun.commands import output
 from cmemrun.errors import OutputError
+from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 
 NOBODY = pwd.getpwnam("nobody")
@@ -89,7 +90,7 @@ def probe(*options: str, document: Path | None = None, **more: Any) -> dict[str,
     )
     outputs = ["--json", str(document)] if document else []
     python = os.path.realpath("/usr/bin/python3")
-    done = subprocess.run(
+    done = warm.run(
         [CMEMRUN, "-q", "--limit", "256Mi", *outputs, *options, "--", "sh", "-c", find],
         capture_output=True,
         text=True,
@@ -190,12 +191,12 @@ def test_a_hostile_directory_is_not_where_modules_come_from(tmp_path: Path) -> N
         (tmp_path / name / "__init__.py").write_text("import posix; posix.system('touch ran')\n")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     for arguments in (["true"], ["--help"], ["report", "/no/such"], ["--runs", "2", "true"]):
-        subprocess.run(
+        warm.run(
             [CMEMRUN, *arguments], cwd=tmp_path, env=environment, capture_output=True, check=False
         )
     assert not (tmp_path / "ran").exists()
     # matplotlib would wait for settings, for ever.
-    subprocess.run([CMEMRUN, "-q", "--json", "run.json", "true"], cwd=tmp_path, check=True)
+    warm.run([CMEMRUN, "-q", "--json", "run.json", "true"], cwd=tmp_path, check=True)
     os.mkfifo(tmp_path / "matplotlibrc")
     for name in ("run.svg", "run.html"):
         plot = [CMEMRUN, "plot", "run.json", "-o", name]
@@ -249,7 +250,7 @@ def repository(tmp_path: Path, cmemrun: Cmemrun) -> Path:
 
 
 def against(repository: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [CMEMRUN, "-q", "--against", name, *options, "true"],
         cwd=repository,
         capture_output=True,

@@ -1,7 +1,6 @@
 """A saved run is read back as it was, and what is no saved run is refused in a sentence."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from cmemrun.errors import BadInput
 from cmemrun.report import document, terminal
+from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.made_up import RUN
 
@@ -28,13 +28,13 @@ def test_a_real_one_there_and_back(cmemrun: Cmemrun, tmp_path: Path) -> None:
     assert document.to_document(run) == made.document
     path = tmp_path / "saved.json"
     path.write_text(json.dumps(made.document))
-    told = subprocess.run(
+    told = warm.run(
         [CMEMRUN, "report", str(path)], capture_output=True, text=True, check=True
     ).stdout
     # All but what is said once the program has ended, of the budget.
     assert told == made.stderr.rpartition("cmemrun: ")[0]
     with path.open() as file:
-        piped = subprocess.run(
+        piped = warm.run(
             [CMEMRUN, "report", "-"], stdin=file, capture_output=True, text=True, check=True
         )
     assert piped.stdout == told
@@ -97,7 +97,7 @@ def test_no_damage_gives_a_traceback(path: tuple[Any, ...], value: Any) -> None:
 @pytest.mark.parametrize("name", ["missing.json", ".", "binary"])
 def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    done = subprocess.run(
+    done = warm.run(
         [CMEMRUN, "report", name], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 125 and done.stderr.count("\n") == 1
