@@ -22,7 +22,7 @@ PAGE = ROOT / "cmemrun/share/cmemrun.1"
 
 
 def shown(*arguments: str, columns: int = 80, **environment: str) -> str:
-    done = warm.run(
+    done: subprocess.CompletedProcess[str] = warm.run(
         [CMEMRUN, *arguments, "--help"],
         capture_output=True,
         text=True,

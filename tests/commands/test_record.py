@@ -40,9 +40,10 @@ LINES = [
 
 
 def report(path: Path, *options: str) -> str:
-    return warm.run(
+    done: subprocess.CompletedProcess[str] = warm.run(
         [CMEMRUN, "report", *options, str(path)], capture_output=True, text=True, check=True
-    ).stdout
+    )
+    return done.stdout
 
 
 def test_a_whole_one_says_what_the_document_says(cmemrun: Cmemrun, tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ ADDED = ("job", "instance")
 
 def report(*arguments: str, status: int = 0) -> str:
     """What is printed, or what is said of why nothing is."""
-    done = warm.run([CMEMRUN, "report", *arguments], capture_output=True, text=True, check=False)
+    done: subprocess.CompletedProcess[str] = warm.run(
+        [CMEMRUN, "report", *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == status, done.stderr
     assert (not done.stderr) if status == 0 else (not done.stdout)
     return done.stderr if status else done.stdout
