@@ -1,8 +1,11 @@
 """The keeper stands before there is anything to keep, and ends what it was told of."""
 
+import fcntl
 import os
 import signal
 import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,15 +234,22 @@ def test_only_those_told_last_are_ended(process: subprocess.Popen[bytes]) -> Non
     assert process.poll() is None
 
 
+def unread(keeper: Keeper) -> int:
+    """How many bytes of what it was told it has not read yet."""
+    told = fcntl.ioctl(keeper._pipe, termios.FIONREAD, bytes(4))
+    return int.from_bytes(told, sys.byteorder)
+
+
 def test_it_holds_nothing_of_the_launchers() -> None:
     """With a standard output it would keep ``$(cmemrun …)`` waiting."""
     reading, writing = os.pipe()
     keeper = Keeper()
     keeper.watch(set())
     os.close(writing)
-    held = Path(f"/proc/{keeper.pid}/fd")
-    until("it has closed all else", lambda: len(os.listdir(held)) <= 2)
-    assert not {"0", "1", "2"} & set(os.listdir(held))
+    # When it has read what it was told it has done all else.
+    until("it listens", lambda: not unread(keeper))
+    held = set(os.listdir(f"/proc/{keeper.pid}/fd"))
+    assert len(held) <= 2 and not {"0", "1", "2"} & held
     assert os.readlink(f"/proc/{keeper.pid}/cwd") == "/"
     assert os.read(reading, 1) == b""
     os.close(reading)
