@@ -36,8 +36,15 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 def end(keeper: Keeper) -> int:
     """Dismiss it and wait for its end, also where the launcher would not any more; its status."""
     os.close(keeper._pipe)
-    _, status = os.waitpid(keeper.pid, 0)
-    return os.waitstatus_to_exitcode(status)
+    statuses: list[int] = []
+
+    def ended() -> bool:
+        pid, status = os.waitpid(keeper.pid, os.WNOHANG)
+        statuses.append(status)
+        return pid != 0
+
+    until("its end", ended)
+    return os.waitstatus_to_exitcode(statuses[-1])
 
 
 def test_what_ends_us_by_name_does_not_end_it(
@@ -114,6 +121,28 @@ def test_one_that_is_stopped_is_not_waited_for(
         os.kill(keeper.pid, signal.SIGCONT)
         os.waitpid(keeper.pid, 0)
     assert not (tmp_path / "group").exists()
+
+
+def unread(keeper: Keeper) -> int:
+    """How many bytes of what it was told it has not read yet."""
+    told = fcntl.ioctl(keeper._pipe, termios.FIONREAD, bytes(4))
+    return int.from_bytes(told, sys.byteorder)
+
+
+def test_it_holds_nothing_of_the_launchers() -> None:
+    """With a standard output it would keep ``$(cmemrun …)`` waiting."""
+    reading, writing = os.pipe()
+    keeper = Keeper()
+    keeper.watch(set())
+    os.close(writing)
+    # When it has read what it was told it has done all else.
+    until("it listens", lambda: not unread(keeper))
+    held = set(os.listdir(f"/proc/{keeper.pid}/fd"))
+    assert len(held) <= 2 and not {"0", "1", "2"} & held
+    assert os.readlink(f"/proc/{keeper.pid}/cwd") == "/"
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+    assert end(keeper) == 0
 
 
 def test_launcher_that_ends_without_a_word_leaves_nothing(
@@ -232,28 +261,6 @@ def test_only_those_told_last_are_ended(process: subprocess.Popen[bytes]) -> Non
     keeper.watch({Identity(NO_PROCESS, 1)})
     assert end(keeper) == 0
     assert process.poll() is None
-
-
-def unread(keeper: Keeper) -> int:
-    """How many bytes of what it was told it has not read yet."""
-    told = fcntl.ioctl(keeper._pipe, termios.FIONREAD, bytes(4))
-    return int.from_bytes(told, sys.byteorder)
-
-
-def test_it_holds_nothing_of_the_launchers() -> None:
-    """With a standard output it would keep ``$(cmemrun …)`` waiting."""
-    reading, writing = os.pipe()
-    keeper = Keeper()
-    keeper.watch(set())
-    os.close(writing)
-    # When it has read what it was told it has done all else.
-    until("it listens", lambda: not unread(keeper))
-    held = set(os.listdir(f"/proc/{keeper.pid}/fd"))
-    assert len(held) <= 2 and not {"0", "1", "2"} & held
-    assert os.readlink(f"/proc/{keeper.pid}/cwd") == "/"
-    assert os.read(reading, 1) == b""
-    os.close(reading)
-    assert end(keeper) == 0
 
 
 def test_keeper_that_was_killed_is_no_error(tmp_path: Path) -> None:
