@@ -70,6 +70,9 @@ def test_container_that_is_not_the_only_one_is_refused(tmp_path: Path) -> None:
         group_of_container(hierarchy, ID)
     for one in (ID, OTHER):
         (tmp_path / f"docker-{one}.scope").mkdir()
+    # By its start, as docker and podman have it.
+    with pytest.raises(BadInput, match="no container's group here"):
+        group_of_container(hierarchy, ID[1:13])
     with pytest.raises(BadInput, match="2 containers have"):
         group_of_container(hierarchy, ID[:8])
     for name in ("web", ID[:5], f"{ID}0", ID.upper()):
