@@ -144,24 +144,27 @@ def test_no_finalizer_runs_between_fork_and_exec(tmp_path: Path) -> None:
     assert (tmp_path / "told").read_text() == "False"
 
 
-def test_caller_without_standard_input_gives_the_streams_it_was_told_to(tmp_path: Path) -> None:
-    """What stands at a number that is free must not be closed with it."""
-    (tmp_path / "in").write_text("told")
-    own = os.dup(0)
-    source = os.open(tmp_path / "in", os.O_RDONLY)
+def test_caller_with_closed_streams_gives_the_program_those_it_is_told_to(tmp_path: Path) -> None:
+    """At a number that is free in between there may be something that does not outlive exec."""
     target = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
+    own = os.dup(0), os.dup(1)
     os.close(0)
+    os.close(1)
     try:
-        program = Program(["cat"], restore=Background().restore, streams=(source, target, None))
+        program = Program(
+            ["echo", "told"], restore=Background().restore, streams=(None, target, None)
+        )
         program.open_gate()
         wait(program)
-        assert program.ended(timed_out=False).code == 0
+        code = program.ended(timed_out=False).code
         program.abandon()
     finally:
-        os.dup2(own, 0)
-        for fd in (own, source, target):
+        for number, fd in enumerate(own):
+            os.dup2(fd, number)
+        for fd in (*own, target):
             os.close(fd)
-    assert (tmp_path / "out").read_text() == "told"
+    assert code == 0
+    assert (tmp_path / "out").read_text() == "told\n"
 
 
 def test_streams_may_have_each_others_numbers(tmp_path: Path) -> None:
