@@ -37,8 +37,8 @@ def ran(*command: str, restore: Callable[[], None] | None = None) -> Exit:
 
 def test_nothing_is_executed_before_the_gate_opens() -> None:
     program = Program(["true"], restore=Background().restore)
-    # It stands in the read that waits for us.
-    until("it waits", lambda: state_of(program.pid) == "S")
+    # In the read that waits for us, where it does not run on to its end.
+    until("it waits", lambda: state_of(program.pid) in "SZ")
     assert not program.poll()
     with open(f"/proc/{program.pid}/comm") as comm:
         assert comm.read() != "true\n"
