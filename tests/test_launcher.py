@@ -75,12 +75,9 @@ def test_a_stop_on_the_way_is_seen() -> None:
 
     program = Program(["true"], restore=restore)
     program.open_gate()
-
-    def stopped() -> bool:
-        assert not program.poll()
-        return program.take_stop() == signal.SIGSTOP
-
-    until("the stop", stopped)
+    until("the stop", lambda: state_of(program.pid) == "T")
+    assert not program.poll()
+    assert program.take_stop() == signal.SIGSTOP
     assert program.is_stopped()
     # Each is told once.
     assert not program.poll() and program.take_stop() is None
