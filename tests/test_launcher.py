@@ -39,7 +39,7 @@ def test_nothing_is_executed_before_the_gate_opens() -> None:
     program = Program(["true"], restore=Background().restore)
     # In the read that waits for us, where it does not run on to its end.
     until("it waits", lambda: state_of(program.pid) in "SZ")
-    assert not program.poll()
+    assert not program.poll() and not program.is_stopped()
     with open(f"/proc/{program.pid}/comm") as comm:
         assert comm.read() != "true\n"
     program.open_gate()
