@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from cmemrun import __version__
 from cmemrun.backends import make, open_manager, ways
@@ -17,8 +17,8 @@ from cmemrun.errors import CmemrunError, NoGroup
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.files import parse_keyed, parse_limit, read_text
 from cmemrun.kernel.hierarchy import Hierarchy, Mount, ancestors, detect, is_manager
-from cmemrun.launcher import Program
-from cmemrun.model import Run
+from cmemrun.launcher import Program, Streams
+from cmemrun.model import Run, Sample
 from cmemrun.runner import Settings, measure
 from cmemrun.sampler import Sampling
 from cmemrun.signals import Background
@@ -28,14 +28,22 @@ __all__ = ["Diagnosis", "Machine", "Offer", "Place", "Proof", "Way", "examine"]
 LOAD_BYTES = 16 * 2**20
 # An interpreter's own memory varies by some pages from one start to the next.
 _TOLERANCE_BYTES = 2**20
+_REFRESH_SECONDS = 0.05
+# The counters of memory.stat may lag 64 pages per CPU behind, until the kernel sums them
+# up every 2 s (Linux 6.8, commit 7d7ef0a4686a; mm/memcontrol.c, FLUSH_TIME).
+_FLUSH_SECONDS = 2.5
+# Only against a hang: no sample came, or none that has the load.
+_LONGEST_HOLD_SECONDS = 30
 
+# Holds its memory until it is told to end.
 _LOAD = """
-import mmap, sys, time
+import mmap, os, select, sys
 size = int(sys.argv[1])
 memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for page in range(0, size, mmap.PAGESIZE):
     memory[page] = 1
-time.sleep(0.2)
+os.write(1, b"!")
+select.select([0], [], [], float(sys.argv[2]))
 """
 
 # What a measurement is better for, each with what it is good for.
@@ -228,22 +236,87 @@ def _has(directory: str, name: str) -> bool:
 def _prove(chosen: str) -> Proof:
     # Never by falling back in silence: that would prove another way.
     require = None if chosen == "proc" else "cgroup"
+    proof = _proved(require, 0.0)
+    if proof.passed or proof.error is not None:
+        return proof
+    return _proved(require, _FLUSH_SECONDS)
+
+
+def _proved(require: str | None, hold_seconds: float) -> Proof:
     try:
-        without, with_load = (_measure(size, require) for size in (0, LOAD_BYTES))
+        (without, anon_without), (with_load, anon_with) = (
+            _measure(size, require, hold_seconds) for size in (0, LOAD_BYTES)
+        )
     except CmemrunError as error:
         return Proof(LOAD_BYTES, None, None, error=error.message)
-    anon = [run.peaks.anon_bytes for run in (with_load, without)]
     return Proof(
         LOAD_BYTES,
-        None if None in anon else anon[0] - anon[1],  # type: ignore[operator]
+        None if anon_with is None or anon_without is None else anon_with - anon_without,
         with_load.peak_bytes - without.peak_bytes,
         backend=with_load.method.backend,
     )
 
 
-def _measure(load_bytes: int, require: str | None) -> Run:
-    command = [sys.executable, "-S", "-E", "-c", _LOAD, str(load_bytes)]
-    return measure(command, Settings(sampling=Sampling(refresh_seconds=0.05), require=require))
+def _measure(load_bytes: int, require: str | None, hold_seconds: float) -> tuple[Run, int | None]:
+    """Measure a load that stays until a sample has shown it, however late that comes.
+
+    Returns the run, and the anonymous memory that samples of the load have shown.
+    """
+    command = [sys.executable, "-S", "-E", "-c", _LOAD, str(load_bytes), str(_LONGEST_HOLD_SECONDS)]
+    with _Holder(load_bytes, hold_seconds) as holder:
+        settings = Settings(
+            sampling=Sampling(refresh_seconds=_REFRESH_SECONDS),
+            require=require,
+            streams=holder.streams,
+        )
+        return measure(command, settings, observers=[holder]), holder.anon_bytes
+
+
+class _Holder:
+    """An observer that ends the load ``hold_seconds`` after a sample has shown it."""
+
+    def __init__(self, load_bytes: int, hold_seconds: float) -> None:
+        self._load_bytes, self._hold_seconds = load_bytes, hold_seconds
+        self._is_loaded = False
+        self._seen_at: float | None = None
+        self.anon_bytes: int | None = None
+        """The most that samples of the load have shown; ``None`` without any."""
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._loaded, telling = _pipe(stack)
+            waiting, self._end = _pipe(stack)
+            os.set_blocking(self._loaded, False)
+            self.streams: Streams = (waiting, telling, None)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def begin(self, run: Run) -> None:
+        """Nothing is known yet."""
+
+    def sample(self, sample: Sample) -> None:
+        if not self._is_loaded:
+            # This sample may have been taken before it was; the next one was not.
+            with contextlib.suppress(BlockingIOError):
+                self._is_loaded = bool(os.read(self._loaded, 1))
+            return
+        anon, now = sample.anon_bytes, sample.elapsed_seconds
+        if anon is not None:
+            self.anon_bytes = max(anon, self.anon_bytes or 0)
+        if self._seen_at is None and (anon is None or anon >= self._load_bytes):
+            self._seen_at = now
+        if self._seen_at is not None and now >= self._seen_at + self._hold_seconds:
+            os.write(self._end, b"!")
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        stack.callback(os.close, end)
+    return ends
 
 
 def _machine() -> Machine:

@@ -3,15 +3,18 @@
 import json
 import os
 import subprocess
+import time
 from typing import Any
 
 import pytest
 from pytest_subprocess import FakeProcess
 
-from cmemrun import diagnosis
+from cmemrun import backends, diagnosis
 from cmemrun.commands import doctor as command
-from cmemrun.diagnosis import Diagnosis, Machine, Place, Proof, Way
+from cmemrun.diagnosis import Diagnosis, Machine, Place, Proof, Way, _Holder
 from cmemrun.errors import NoGroup
+from cmemrun.model import Sample
+from cmemrun.sampler import Sampler
 from tests.conftest import CMEMRUN, ORDINARY, hierarchy_of_memory
 
 MIB = 2**20
@@ -138,9 +141,56 @@ def test_the_verdict(
 
 
 def test_a_proof_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise NoGroup("nothing goes")
 
     monkeypatch.setattr(diagnosis, "measure", refuse)
     proof = diagnosis._prove("v2")
     assert (proof.error, proof.passed) == ("nothing goes", False)
+
+
+@pytest.mark.parametrize("chosen", ["best", "proc"])
+def test_proof_passes_when_the_sampler_comes_late(
+    chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine with so much to do that our thread has to wait for a processor."""
+    in_time = Sampler._run
+
+    def late(self: Sampler) -> None:
+        time.sleep(0.6)
+        in_time(self)
+
+    monkeypatch.setattr(Sampler, "_run", late)
+    if chosen == "proc":
+        monkeypatch.setattr(backends, "ways", lambda *_: ["proc"])
+    proof = diagnosis._prove(chosen)
+    assert proof.passed, proof
+    assert proof.backend is not None and proof.backend.startswith("cgroup") == (chosen == "best")
+
+
+def test_proof_holds_its_load_longer_when_counters_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a kernel that has yet to sum up what many CPUs have counted."""
+    true, held = _Holder.sample, []
+
+    def lagging(self: _Holder, sample: Sample) -> None:
+        held.append(self._hold_seconds)
+        lag = 5 * MIB if self._hold_seconds == 0 and self._load_bytes else 0
+        true(self, sample._replace(anon_bytes=(sample.anon_bytes or 0) + lag))
+
+    monkeypatch.setattr(_Holder, "sample", lagging)
+    monkeypatch.setattr(diagnosis, "_FLUSH_SECONDS", 0.2)
+    proof = diagnosis._prove("best")
+    assert proof.passed and set(held) == {0, 0.2}, proof
+
+
+def test_proof_fails_when_the_load_is_never_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = _Holder.sample
+
+    def wrong(self: _Holder, sample: Sample) -> None:
+        true(self, sample._replace(anon_bytes=min(sample.anon_bytes or 0, 3 * MIB)))
+
+    monkeypatch.setattr(_Holder, "sample", wrong)
+    monkeypatch.setattr(diagnosis, "_LONGEST_HOLD_SECONDS", 0.3)
+    monkeypatch.setattr(diagnosis, "_FLUSH_SECONDS", 0.0)
+    proof = diagnosis._prove("best")
+    assert not proof.passed and proof.anon_bytes is not None and proof.error is None
