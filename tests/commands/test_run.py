@@ -17,6 +17,8 @@ import pytest
 from cmemrun import __version__
 from tests import warm
 from tests.conftest import CMEMRUN
+from tests.processes import catches, waits_in
+from tests.waiting import PATIENCE_SECONDS, until
 
 Cmemrun = Callable[..., Any]
 SEEN = "import json, os, sys; json.dump({}, sys.stdout)"
@@ -240,16 +242,6 @@ def test_ignored_signals_stay_ignored(ignored: str) -> None:
     assert done.returncode == 9
 
 
-def writes_to_a_full_pipe(pid: int) -> bool:
-    return "pipe_write" in Path(f"/proc/{pid}/wchan").read_text()
-
-
-def catches(pid: int, signum: signal.Signals) -> bool:
-    """Whether it has a handler for a signal; one that has ended has none."""
-    [caught] = re.findall(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
-    return bool(int(caught, 16) >> (signum - 1) & 1)
-
-
 @pytest.mark.parametrize("repeats", [(), ("--runs", "2", "--quiet")])
 @pytest.mark.parametrize("interrupts", [0, 1, 2])
 def test_ctrl_c_loses_no_report(repeats: tuple[str, ...], interrupts: int) -> None:
@@ -269,17 +261,12 @@ except BlockingIOError:
         [CMEMRUN, "-q", *repeats, "--json", "-", "--", *program], stdout=subprocess.PIPE
     ) as run:
         assert run.stdout is not None
-        deadline = time.monotonic() + 60
-        while not writes_to_a_full_pipe(run.pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until("it writes to a full pipe", lambda: waits_in(run.pid, "pipe_write"))
         for _ in range(interrupts):
             run.send_signal(signal.SIGINT)
-            while catches(run.pid, signal.SIGINT):
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until("it has come", lambda: not catches(run.pid, signal.SIGINT))
         if interrupts == 2:
-            run.wait(60)
+            run.wait(PATIENCE_SECONDS)
         told = run.stdout.read().lstrip(b"x")
     # As without us, a loop of the shell ends with it.
     assert run.wait() == (-signal.SIGINT if interrupts else 0)
