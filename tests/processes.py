@@ -5,7 +5,15 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["catches", "child_named", "has_taken_signals", "is_stopped", "state", "waits_in"]
+__all__ = [
+    "catches",
+    "child_named",
+    "has_taken_signals",
+    "is_stopped",
+    "state",
+    "thread_waits_in",
+    "waits_in",
+]
 
 
 def state(pid: int) -> str:
@@ -18,8 +26,15 @@ def is_stopped(pid: int) -> bool:
 
 
 def waits_in(pid: int, function: str) -> bool:
-    """Whether it sleeps in a function of the kernel of this name."""
+    """Whether its main thread sleeps in a function of the kernel of this name."""
     return function in Path(f"/proc/{pid}/wchan").read_text()
+
+
+def thread_waits_in(pid: int, function: str) -> bool:
+    """Whether any of its threads sleeps in a function of the kernel of this name."""
+    return any(
+        function in (task / "wchan").read_text() for task in Path(f"/proc/{pid}/task").iterdir()
+    )
 
 
 def catches(pid: int, signum: int) -> bool:

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from cmemrun.analysis.search import Fit, Outcome, Trial
 from cmemrun.report.fit_document import SavedFit, render
 from tests.commands.running import LOAD, fit
 from tests.conftest import CMEMRUN
+from tests.waiting import PATIENCE_SECONDS, until
 
 MIB = 2**20
 
@@ -40,17 +40,19 @@ def test_resumed_it_runs_nothing_twice(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_it_with_what_is_known(tmp_path: Path) -> None:
-    document = tmp_path / "fit.json"
+    document, once, again = tmp_path / "fit.json", tmp_path / "once", tmp_path / "again"
+    # The second run does not end by itself.
+    script = f"test -e {once} && touch {again} && exec sleep 1000; touch {once}"
     running = subprocess.Popen(
-        [CMEMRUN, "fit", "--json", str(document), "--", *LOAD, "anon", "20", "1"],
+        [CMEMRUN, "fit", "--json", str(document), "--", "sh", "-c", script],
         stderr=subprocess.PIPE,
         text=True,
     )
     assert running.stderr
     assert "run 1:" in running.stderr.readline()
-    time.sleep(0.5)
+    until("the second run goes on", again.exists)
     running.send_signal(signal.SIGINT)
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 1 and "ended before" in told
     assert len(json.loads(document.read_text())["runs"]) == 1
 

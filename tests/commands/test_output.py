@@ -16,6 +16,7 @@ from cmemrun.commands.output import open_appended, open_output
 from cmemrun.errors import BadInput, OutputError
 from tests import warm
 from tests.conftest import CMEMRUN
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 def names(directory: Path) -> list[str]:
@@ -207,8 +208,9 @@ def test_a_mount_point_is_written_where_it_is(tmp_path: Path) -> None:
 
 
 def test_process_substitution_and_redirection(tmp_path: Path) -> None:
-    script = f"{CMEMRUN} -q --json >(cat > {tmp_path}/a) -- echo hi; wait; sleep 0.2"
+    script = f"{CMEMRUN} -q --json >(cat > {tmp_path}/a) -- echo hi"
     subprocess.run(["bash", "-c", script], check=True, stdout=subprocess.DEVNULL)
+    until("cat has ended", lambda: (tmp_path / "a").read_text().endswith("}\n"))
     assert json.loads((tmp_path / "a").read_text())["schema"] == 1
     script = f"{CMEMRUN} -q --json /dev/stdout -- echo hi > {tmp_path}/b"
     subprocess.run(["bash", "-c", script], check=True)
@@ -265,7 +267,7 @@ def test_a_pipe_that_does_not_wait(tmp_path: Path) -> None:
         with contextlib.suppress(OSError):
             if fd != reading and os.path.sameopenfile(fd, reading):
                 os.close(fd)
-    reader.join(10)
+    reader.join(PATIENCE_SECONDS)
     assert sum(map(len, got)) == 1_000_000
     os.close(reading)
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.made_up import MIB, RUN
 from tests.report.hostile import NASTY
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
@@ -111,7 +111,7 @@ def in_terminal(columns: int, *arguments: str) -> str:
         dimensions=(24, columns),
         env={**os.environ, "NO_COLOR": "1"},
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     terminal.expect(pexpect.EOF)
     terminal.close()
@@ -184,23 +184,24 @@ def served(program: str, *options: str) -> Iterator[str]:
         [found, f"--web.listen-address={address}", *options], stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                asked(f"http://{address}/metrics")
-                break
-            except urllib.error.URLError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.05)
+        until("it answers", lambda: answers(process, f"http://{address}/metrics"))
         yield f"http://{address}"
     finally:
         process.terminate()
         process.wait()
 
 
+def answers(process: subprocess.Popen[bytes], address: str) -> bool:
+    assert process.poll() is None, "it has ended"
+    try:
+        return bool(asked(address))
+    except urllib.error.URLError:
+        return False
+
+
 def asked(address: str) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(address, timeout=10) as answer:
+    with opener.open(address, timeout=PATIENCE_SECONDS) as answer:
         text: str = answer.read().decode()
     return text
 

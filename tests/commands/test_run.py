@@ -7,8 +7,8 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import pytest
 
 from cmemrun import __version__
 from tests import warm
-from tests.conftest import CMEMRUN
-from tests.processes import catches, waits_in
+from tests.conftest import CMEMRUN, needs_strace
+from tests.gate import closed_gate
+from tests.processes import catches, has_taken_signals, waits_in
 from tests.waiting import PATIENCE_SECONDS, until
 
 Cmemrun = Callable[..., Any]
@@ -287,20 +288,23 @@ def test_signals_to_us_reach_the_program(signum: signal.Signals) -> None:
         assert run.stdout.readline() == "ready\n"
         run.send_signal(signum)
         assert run.stdout.read() == f"got {name}\n"
-        assert run.wait(10) == 5
+        assert run.wait(PATIENCE_SECONDS) == 5
 
 
 def test_what_the_programs_own_family_sends_is_not_sent_twice(tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
-    # The sender stays for a moment: of one that has gone nobody can tell whose it was.
-    sender = "trap : USR1; kill -USR1 0; sleep 0.2; :"
-    script = f"trap 'echo usr1 >> {seen}' USR1; bash -c '{sender}'; sleep 0.5; :"
+    seen, sent = tmp_path / "seen", tmp_path / "sent"
     for prefix in ([], [CMEMRUN, "-q"]):
         seen.write_text("")
-        # The shell in between is there to be hit, too.
-        subprocess.run(
-            ["setsid", "-w", *prefix, "bash", "-c", f"trap : USR1; {script}"], check=False
-        )
+        sent.unlink(missing_ok=True)
+        with closed_gate(tmp_path / "gate") as gate:
+            # The sender stays for a moment: of one that has gone nobody can tell whose it was.
+            sender = f"trap : USR1; kill -USR1 0; touch {sent}; {gate.shell}"
+            script = f"trap 'echo usr1 >> {seen}' USR1; bash -c '{sender}'; :"
+            with subprocess.Popen([*prefix, "bash", "-c", script], start_new_session=True) as run:
+                until("it is sent", sent.exists)
+                if prefix:
+                    until("cmemrun has taken it", lambda: has_taken_signals(run.pid))
+                gate.open()
         assert seen.read_text() == "usr1\n"
 
 
@@ -323,7 +327,11 @@ def test_a_nameless_entry_of_the_environment(cmemrun: Cmemrun) -> None:
 
 
 def test_a_stop_and_a_continue_without_a_terminal(cmemrun: Cmemrun) -> None:
-    script = "(sleep 0.3; kill -CONT $$) & kill -STOP $$; wait; echo continued"
+    # Continued once it is stopped, and cmemrun ($PPID) has heard of it.
+    is_stopped = "grep -q '^State:.T' /proc/$$/status"
+    is_heard_of = "grep -q '^ShdPnd:.0*$' /proc/$PPID/status"
+    wait = f"until {is_stopped} && {is_heard_of}; do :; done"
+    script = f"({wait}; kill -CONT $$) & kill -STOP $$; wait; echo continued"
     done = cmemrun("setsid", "-w", "sh", "-c", script)
     assert done.stdout == "continued\n" and done.status == 0
 
@@ -403,12 +411,17 @@ def test_the_group_is_named_so_that_nobody_can_guess_it(cmemrun: Cmemrun) -> Non
     assert all(re.fullmatch(r"cmemrun-\d+-[0-9a-f]{12}", name) for name in names)
 
 
-def test_a_program_with_many_files(cmemrun: Cmemrun) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, hard), hard))
-    try:
-        started = time.monotonic()
-        assert cmemrun("true").status == 0
-        assert time.monotonic() - started < 5
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+@needs_strace
+def test_descriptors_are_not_closed_one_by_one_when_many_are_allowed(tmp_path: Path) -> None:
+    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    trace = tmp_path / "trace"
+    closed = []
+    for files in (256, highest):
+        subprocess.run(
+            ["strace", "-f", "-e", "trace=close", "-o", trace, CMEMRUN, "-q", "true"],
+            check=True,
+            preexec_fn=partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, highest)),
+        )
+        closed.append(trace.read_text().count(" close("))
+    few, many = closed
+    assert abs(many - few) < 100
