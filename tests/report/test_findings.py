@@ -1,19 +1,8 @@
 """What is said of a measurement in every format."""
 
-from hypothesis import example, given
-
 from cmemrun.model import Budget, Exit, Measurement, Oom
 from cmemrun.report.findings import decimal, find
 from tests.made_up import MIB, RUN, runs
-from tests.report.hostile import EVERYTHING, measurements
-
-
-@given(measurements)
-@example(EVERYTHING)
-def test_names_are_one_line_and_none_is_another_one_s(many: list[Measurement]) -> None:
-    names = [one.name for one in find([*many, *many])]
-    assert len(set(names)) == 2 * len(many)
-    assert all(name.isprintable() and 0 < len(name) < 220 for name in names)
 
 
 def test_what_can_be_read_stays_as_it_is() -> None:

@@ -3,38 +3,19 @@
 ``junit-10.xsd`` is that plugin's, as pytest's source has it; scripts/venv fetches it.
 """
 
-import sys
-from pathlib import Path
-
-import xmlschema
-from hypothesis import example, given
-from junitparser import Error, Failure, JUnitXml, TestSuite
+from junitparser import Error, Failure, TestSuite
 
 from cmemrun.model import Budget, Exit, Measurement
 from cmemrun.report import junit, words
-from cmemrun.report.findings import find
-from cmemrun.report.text import printable
 from tests.made_up import MIB, RUN, runs
-from tests.report.hostile import EVERYTHING, measurements
+from tests.report.readers import junit_suites
 
-SCHEMA = xmlschema.XMLSchema(Path(sys.prefix) / "share" / "junit-10.xsd")
 OVER = Budget("peak", 64 * MIB, 101 * MIB, "exact")
 WITHIN = Budget("wall", 5.0, 2.5, "exact")
 
 
 def read(many: list[Measurement]) -> list[TestSuite]:
-    text = junit.render(many).encode()
-    SCHEMA.validate(text)
-    found = JUnitXml.fromstring(text)
-    suites = list(found)
-    assert found.tests == sum(suite.tests for suite in suites)
-    assert found.failures == sum(suite.failures for suite in suites)
-    assert found.errors == sum(suite.errors for suite in suites)
-    for suite in suites:
-        said = (suite.tests, suite.failures, suite.errors)
-        suite.update_statistics()
-        assert said == (suite.tests, suite.failures, suite.errors)
-    return suites
+    return junit_suites(junit.render(many))
 
 
 def test_a_case_for_each_budget_and_one_for_the_program() -> None:
@@ -84,17 +65,3 @@ def test_the_run_that_decided_is_shown() -> None:
     (suite,) = read([Measurement("x", (RUN._replace(budgets=(OVER,)), bad))])
     (failure,) = list(suite)[1].result
     assert "200.0 MiB   the kernel's" in failure.text
-
-
-@given(measurements)
-@example(EVERYTHING)
-def test_hostile_words_stay_words(many: list[Measurement]) -> None:
-    for suite, one in zip(read(many), find(many), strict=True):
-        assert suite.name == one.name
-        command, over, within = suite
-        assert {case.classname for case in suite} == {one.name}
-        assert command.result[0].message == printable("; ".join(one.failures))
-        names = [printable(words.allowance(budget)) for budget in one.budgets]
-        assert [over.name, within.name] == names
-        assert over.result[0].message == printable(words.budget(one.budgets[0]))
-        assert within.result == []

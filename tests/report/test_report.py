@@ -4,8 +4,6 @@ import json
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cmemrun.analysis.oom import judge
 from cmemrun.model import (
@@ -48,15 +46,6 @@ def test_the_names_other_programs_read() -> None:
         "low": None, "high": None, "max": 0, "oom": None, "oom_local": None, "oom_kill": 0,
         "oom_group_kill": None,
     }  # fmt: skip
-
-
-@given(st.lists(st.text(st.characters()), min_size=1))
-def test_hostile_words_are_a_document_all_the_same(words: list[str]) -> None:
-    text = document.render(RUN._replace(command=tuple(words)))
-    assert text.isascii()
-    json.loads(text)["command"][0].encode()
-    for line in terminal.render(RUN._replace(command=tuple(words)), colour=False).split("\n"):
-        assert line.isprintable() or not line
 
 
 def test_bytes_that_are_no_text() -> None:
