@@ -279,8 +279,13 @@ def test_fixtures_measure_too(suite: pytest.Pytester) -> None:
 
 def test_an_older_pytest_loads_it() -> None:
     """It has fewer names, and whoever has cmemrun installed loads the plugin."""
-    code = "import pytest; vars(pytest).pop('TerminalReporter', None); import cmemrun.pytest_plugin"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = (
+        "import pytest; vars(pytest).pop('TerminalReporter', None)\n"
+        "assert not hasattr(pytest, 'TerminalReporter')\n"
+        "import cmemrun.pytest_plugin as plugin; print(plugin.pytest_addoption.__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("cmemrun.pytest_plugin\n", "")
 
 
 REPORTED = """
@@ -333,7 +338,9 @@ def test_the_report(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
 
 def test_nothing_to_report(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_one():\n    pass")
-    run(suite, "--memory-report").stdout.fnmatch_lines(["*memory of commands*", "no test has*"])
+    found = run(suite, "--memory-report")
+    found.assert_outcomes(passed=1)
+    found.stdout.fnmatch_lines(["*memory of commands*", "no test has*"])
 
 
 def test_unused_it_costs_nothing(suite: pytest.Pytester) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from cmemrun.commands.live import Live
 from tests.conftest import CMEMRUN, Cmemrun, needs_strace
+from tests.gate import Gate, closed_gate
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -74,8 +76,8 @@ class Terminal:
             self.raw += data
             self.stream.feed(data)
 
-    def until(self, happens: Callable[[], object], seconds: float = 15) -> None:
-        end = time.monotonic() + seconds
+    def until(self, happens: Callable[[], object]) -> None:
+        end = time.monotonic() + PATIENCE_SECONDS
         while not happens():
             assert time.monotonic() < end, self.text()
             if not self.look(0.02):
@@ -87,7 +89,7 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for the end; the exit status."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE_SECONDS
         while self.look(0.1):
             assert time.monotonic() < end, self.text()
         self.program.close()  # has ended
@@ -119,6 +121,13 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         terminal.program.close(force=True)
 
 
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What a program waits at until all is drawn that is looked for while it runs."""
+    with closed_gate(tmp_path / "gate") as made:
+        yield made
+
+
 def live(*arguments: str) -> list[str]:
     return [CMEMRUN, "-q", "--live", "--refresh", "200ms", *arguments]
 
@@ -134,17 +143,22 @@ x = bytearray(20 << 20)
 for number in range(100):
     print("line", number)
     time.sleep(0.02)
+    if number == 60:
+        {}
 print("no end of line", end="")
 """
 COUNTED = [f"line {number}" for number in range(100)]
 
 
-def test_lines_scroll_above_it_and_nothing_is_left(start: Start, tmp_path: Path) -> None:
+def test_lines_scroll_above_it_and_nothing_is_left(
+    start: Start, gate: Gate, tmp_path: Path
+) -> None:
     document = tmp_path / "run.json"
-    terminal = start(*live("--limit", "64MiB", "--json", str(document)), *python(COUNT))
+    script = COUNT.format(gate.python)
+    terminal = start(*live("--limit", "64MiB", "--json", str(document)), *python(script))
     terminal.until_panel()
     rule, usage, parts, history, process, *rest = terminal.panel()
-    assert re.fullmatch(r"── cmemrun ─+ 0:00:0\d ──", rule) and len(rule) == 79
+    assert re.fullmatch(r"── cmemrun ─+ \d:\d\d:\d\d ──", rule) and len(rule) == 79
     assert re.fullmatch(
         r"usage +\d\d\.\d MiB  [█▓▒░]+ +\d\d % of limit +64\.0 MiB   peak .*", usage
     )
@@ -155,6 +169,7 @@ def test_lines_scroll_above_it_and_nothing_is_left(start: Start, tmp_path: Path)
     # Lines of the program above, none among ours.
     above = terminal.screen.display[: 24 - 7]
     assert not any(line.strip() and not line.startswith("line ") for line in above)
+    gate.open()
     assert terminal.end() == 0
     assert terminal.lines() == [*COUNTED, "no end of line"]
     assert terminal.screen.margins is None
@@ -165,9 +180,10 @@ def test_lines_scroll_above_it_and_nothing_is_left(start: Start, tmp_path: Path)
     assert not [one for one in json.loads(document.read_text())["samples"] if "processes" in one]
 
 
-def test_the_report_comes_when_it_is_gone(start: Start) -> None:
-    terminal = start(CMEMRUN, "--live", "--", "sh", "-c", "sleep 1.2; exit 3", lines=40)
+def test_the_report_comes_when_it_is_gone(start: Start, gate: Gate) -> None:
+    terminal = start(CMEMRUN, "--live", "--", "sh", "-c", f"{gate.shell}; exit 3", lines=40)
     terminal.until(terminal.panel)
+    gate.open()
     assert terminal.end() == 3
     text = terminal.text()
     assert text.startswith("cmemrun      sh -c ") and RULE not in text and "exit 3" in text
@@ -212,89 +228,104 @@ def test_a_full_screen_program_never_sees_us(start: Start, text: str) -> None:
     """What the terminal is told is, byte for byte, what it is told without us."""
     commands = full_screen(text).values()
     pairs = [(start(*live("--", *command)), start(*command)) for command in commands]
+
+    def are_drawn() -> bool:
+        texts = [terminal.text() for pair in pairs for terminal in pair]
+        return all("line 20" in text or "row 22" in text for text in texts)
+
+    pairs[0][0].until(are_drawn)
     pairs[0][0].look(1.3)  # later than we would come
     for with_us, without in pairs:
         assert with_us.raw == without.raw
-        assert "line 20" in with_us.text() or "row 22" in with_us.text()
 
 
-def test_full_screen_programs_that_come_later(start: Start, text: str) -> None:
-    script = "echo before; sleep 0.9; {}; echo after; sleep 0.9; printf end"
-    terminals = {
-        name: start(*live("--", "sh", "-c", script.format(shlex.join(command))))
-        for name, command in full_screen(text).items()
-    }
+def test_full_screen_programs_that_come_later(start: Start, text: str, tmp_path: Path) -> None:
+    with closed_gate(tmp_path / "before") as before, closed_gate(tmp_path / "end") as end:
+        script = f"echo before; {before.shell}; {{}}; echo after; {end.shell}; printf end"
+        terminals = {
+            name: start(*live("--", "sh", "-c", script.format(shlex.join(command))))
+            for name, command in full_screen(text).items()
+        }
+        one = terminals["less"]
 
-    def whole() -> list[str]:
-        """The terminals in which nothing is but the program's screen."""
-        return [
-            name
-            for name, terminal in terminals.items()
-            if is_whole(terminal, "row {} of a program" if name == "curses" else LINE)
-        ]
+        def whole() -> list[str]:
+            """The terminals in which nothing is but the program's screen."""
+            return [
+                name
+                for name, terminal in terminals.items()
+                if is_whole(terminal, "row {} of a program" if name == "curses" else LINE)
+            ]
 
-    terminals["less"].until(lambda: len(whole()) == len(terminals))
-    terminals["less"].look(0.5)
-    assert all(b"cmemrun" in terminal.raw for terminal in terminals.values())
-    written = [len(terminal.raw) for terminal in terminals.values()]
-    terminals["less"].look(0.5)
-    assert [len(terminal.raw) for terminal in terminals.values()] == written
-    assert whole() == list(terminals)
-    for name, terminal in terminals.items():
-        # All of it scrolls: nobody has said otherwise, or the program has said just that.
-        assert terminal.screen.margins in (None, (0, 23))
-        terminal.program.send(":q\r" if name == "vi" else "q")
-    for terminal, before in zip(terminals.values(), written, strict=True):
+        def has_panel(name: str) -> bool:
+            return bool(terminals[name].panel())
+
+        one.until(lambda: all(map(has_panel, terminals)))
+        before.open()
+        one.until(lambda: len(whole()) == len(terminals))
+        one.look(0.5)
+        written = [len(terminal.raw) for terminal in terminals.values()]
+        one.look(0.5)
+        assert [len(terminal.raw) for terminal in terminals.values()] == written
+        assert whole() == list(terminals)
+        for name, terminal in terminals.items():
+            # All of it scrolls: nobody has said otherwise, or the program has said just that.
+            assert terminal.screen.margins in (None, (0, 23))
+            terminal.program.send(":q\r" if name == "vi" else "q")
+        # It comes back when there are lines again, and is gone for good at the end.
+        one.until(lambda: all(map(has_panel, terminals)))
+        end.open()
+    for terminal in terminals.values():
         assert terminal.end() == 0
-        # It came back when there were lines again, and is gone for good.
-        assert b"cmemrun" in terminal.raw[before:]
         assert RULE not in "\n".join(terminal.lines()) and "kernel" not in terminal.text()
         assert terminal.lines()[-2:] == ["after", "end"]
         assert terminal.screen.margins is None
 
 
 @needs_strace
-def test_a_pager_that_does_not_wait_for_a_key_yet(start: Start, text: str) -> None:
+def test_a_pager_that_does_not_wait_for_a_key_yet(start: Start, gate: Gate, text: str) -> None:
     """It keeps a SIGWINCH for later that comes behind its screen, its second write."""
     options = ("-e", "trace=write", "-e", "inject=write:delay_exit=90000:when=2")
     command = shlex.join(["strace", "-f", "-o", "trace", *options, "less", text])
-    terminal = start(*live("--", "sh", "-c", f"echo before; sleep 0.9; {command}"))
+    terminal = start(*live("--", "sh", "-c", f"echo before; {gate.shell}; {command}"))
+    terminal.until(terminal.panel)
+    gate.open()
     terminal.until(lambda: is_whole(terminal, LINE))
-    assert b"cmemrun" in terminal.raw
     terminal.program.send("q")
     assert terminal.end() == 0
     assert "(DELAYED)" in Path("trace").read_text()
 
 
 ASK = """
-import getpass, readline, time
-time.sleep(0.9)
+import getpass, readline
+{}
 for number in range(30):
     print("line", number)
 print("got", getpass.getpass("secret? "), input("name? "))
 """
 
 
-def test_it_stays_where_somebody_is_asked(start: Start) -> None:
+def test_it_stays_where_somebody_is_asked(start: Start, gate: Gate) -> None:
     """For a password the terminal does not echo, and readline does that itself."""
-    terminal = start(*live(), *python(ASK))
-    terminal.until(lambda: "secret?" in terminal.text())
-    terminal.look(0.3)
-    terminal.program.send("hidden\r")
-    terminal.until(lambda: "name?" in terminal.text())
-    terminal.look(0.3)
-    rule = terminal.panel()[0]
-    terminal.look(1.2)
-    assert terminal.panel()[0] > rule  # later
+    terminal = start(*live(), *python(ASK.format(gate.python)))
+    terminal.until_panel()
+    gate.open()
+    for asked, answer in (("secret?", "hidden\r"), ("name?", "")):
+        terminal.until(lambda asked=asked: asked in terminal.text() and terminal.panel())
+        rule = terminal.panel()[0]
+        # Its clock goes on.
+        terminal.until(lambda rule=rule: (terminal.panel() or [""])[0] > rule)
+        terminal.program.send(answer)
     terminal.program.send("my name\r")
     assert terminal.end() == 0
     expected = [*COUNTED[:30], "secret?", "name? my name", "got hidden my name"]
     assert terminal.lines() == expected
 
 
-def test_a_new_size(start: Start) -> None:
-    terminal = start(*live(), *python(COUNT), lines=24, columns=80)
+def test_a_new_size(start: Start, gate: Gate) -> None:
+    terminal = start(*live(), *python(COUNT.format(gate.python)), lines=24, columns=80)
     terminal.until_panel()
+    # What is written while we do not know of a new size yet may be lost or have rests behind it.
+    terminal.until(lambda: "line 60" in terminal.text())
     terminal.resize(32, 100)
     terminal.until(lambda: len((terminal.panel() or [""])[0]) == 99)
     assert terminal.screen.margins == (0, 32 - 7 - 1)
@@ -303,12 +334,10 @@ def test_a_new_size(start: Start) -> None:
     terminal.resize(32, 30)
     terminal.until(lambda: not terminal.panel())
     assert terminal.screen.margins is None
+    gate.open()
     assert terminal.end() == 0
     assert "".join(terminal.lines()).count("cmemrun") == 0
-    # What is written before we know of the size may have rests of ours behind it.
-    told = [match[0] for line in terminal.lines() if (match := re.match(r"line \d+", line))]
-    assert told == COUNTED
-    assert len([line for line in terminal.lines() if line in COUNTED]) >= 97
+    assert terminal.lines() == [*COUNTED, "no end of line"]
 
 
 def test_where_it_stays_away(start: Start, tmp_path: Path) -> None:
@@ -330,19 +359,24 @@ def test_where_it_stays_away(start: Start, tmp_path: Path) -> None:
     assert file.read_bytes() == b""
 
 
-def test_not_on_what_is_no_terminal(cmemrun: Cmemrun) -> None:
+def test_not_on_what_is_no_terminal(cmemrun: Cmemrun, tmp_path: Path) -> None:
     run = cmemrun("--live", "-q", "--refresh", "50ms", "--", "sh", "-c", "sleep 0.8; echo here")
     assert (run.status, run.stdout, run.stderr) == (0, "here\n", "")
     assert not [one for one in run["samples"] if "processes" in one]
-    both = cmemrun("--live", "--processes", "-q", "--refresh", "50ms", "--", "sleep", "0.3")
+    seen = f"until grep -q processes {tmp_path}/record; do sleep 0.05; done"
+    record = ["--record", str(tmp_path / "record"), "--refresh", "50ms"]
+    both = cmemrun("--live", "--processes", "-q", *record, "--", "sh", "-c", seen)
     assert [one for one in both["samples"] if "processes" in one]
 
 
 def test_without_colours_and_names_that_would_drive_the_terminal(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    code = "import time; x = bytearray(9 << 20); time.sleep(1.2)"
+    # A short name: the command is shown in what is left of a line.
+    monkeypatch.chdir(tmp_path)
+    gate = Gate(Path("gate"))
+    code = f"x = bytearray(9 << 20); {gate.python}"
     names = ["\x1b[2J\x1b[5;5Hevil\n", "汉字" * 40]
     terminal = start(*live(), *python(code), *names)
     wide = start(*live(), *python(code), *names, columns=200)
@@ -352,30 +386,34 @@ def test_without_colours_and_names_that_would_drive_the_terminal(
     wide.until_panel()
     assert "\\x1b[2J\\x1b[5;5Hevil\\n" in wide.panel()[4]
     assert "汉字" in wide.panel()[4]
+    gate.close()
     assert terminal.end() == 0
     assert set(re.findall(rb"\x1b\[[0-9;]*m", terminal.raw)) == {b"\x1b[m"}
     assert b"\x1b[2J" not in terminal.raw
     assert terminal.lines() == []
 
 
-def test_ctrl_z_and_fg(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_z_and_fg(start: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PS1", PROMPT)
     terminal = start("bash", "--norc", "--noprofile", "-i")
     terminal.until(lambda: PROMPT in terminal.text())
-    script = "for i in 1 2 3 4 5; do echo step $i; sleep 0.4; done"
+    script = f"echo step 1; {gate.shell}; echo step 2"
     terminal.program.sendline(f"clear; {shlex.join(live('--', 'sh', '-c', script))}")
     terminal.until_panel()
     terminal.program.send("\x1a")
     terminal.until(lambda: "Stopped" in terminal.text())
-    terminal.look(0.3)
     assert not terminal.panel() and terminal.screen.margins is None
     terminal.program.sendline("clear; seq 40")
-    terminal.until(lambda: "\n40 " in terminal.text())
+    counted = list(map(str, range(18, 41)))
+    terminal.until(
+        lambda: [line.strip() for line in terminal.screen.display] == [*counted, PROMPT.strip()]
+    )
     terminal.look(0.3)
-    assert [line.strip() for line in terminal.screen.display[:23]] == list(map(str, range(18, 41)))
+    assert [line.strip() for line in terminal.screen.display[:23]] == counted
     terminal.program.sendline("fg")
     terminal.until(terminal.panel)
-    terminal.until(lambda: "step 5" in terminal.text())
+    gate.open()
+    terminal.until(lambda: "step 2" in terminal.text())
     terminal.until(lambda: not terminal.panel())
     terminal.program.sendline("echo over $?")
     terminal.until(lambda: "over 0" in terminal.text())
@@ -383,17 +421,21 @@ def test_ctrl_z_and_fg(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "kernel" not in "\n".join(terminal.lines())
 
 
-def test_a_stopped_terminal_holds_up_no_end(start: Start, tmp_path: Path) -> None:
+def test_a_stopped_terminal_holds_up_no_end(start: Start, gate: Gate, tmp_path: Path) -> None:
     done = tmp_path / "done"
-    command = shlex.join(live("--", "sleep", "1.4"))
+    command = shlex.join(live("--", "sh", "-c", gate.shell))
     terminal = start("sh", "-c", f"{command}; echo $? > {done}; cat > /dev/null")
     terminal.until(terminal.panel)
     terminal.program.send("\x13")
-    end = time.monotonic() + 6
-    while not done.exists() or not done.read_text():
-        assert time.monotonic() < end
-        terminal.look(0.1)
+    # Its clock stands still: nothing comes any more.
+    written = -1
+    while written != len(terminal.raw):
+        written = len(terminal.raw)
+        terminal.look(1.5)
+    gate.open()
+    terminal.until(lambda: done.exists() and done.read_text())
     assert done.read_text() == "0\n"
+    assert len(terminal.raw) == written
 
 
 def test_a_terminal_that_goes(start: Start) -> None:
