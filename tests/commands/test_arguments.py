@@ -4,12 +4,12 @@ import importlib
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmemrun.commands import application
 from cmemrun.commands.arguments import kind_of, read_plainly
 from cmemrun.commands.options.run import RunOptions
+from tests.hostile.fuzz import fuzz
 
 FIELDS = RunOptions.__annotations__
 FLAGS = [
@@ -57,8 +57,7 @@ def through_typer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(WORDS, max_size=6))
+@fuzz(st.lists(WORDS, max_size=6), quick=150, long=10_000)
 def test_what_is_read_plainly_typer_reads_the_same(
     through_typer: list[Any], words: list[str]
 ) -> None:

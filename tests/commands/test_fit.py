@@ -13,9 +13,20 @@ from cmemrun.analysis.search import Fit, Outcome, Trial
 from cmemrun.report.fit_document import SavedFit, render
 from tests.commands.running import LOAD, fit
 from tests.conftest import CMEMRUN
+from tests.kernels.conftest import LOADS
+from tests.running import call_cmemrun
 from tests.waiting import PATIENCE_SECONDS, until
 
 MIB = 2**20
+LOAD = [sys.executable, "-S", "-E", LOADS]
+
+
+def fit(tmp_path: Path, *arguments: str, status: int = 0) -> dict[str, Any]:
+    document = tmp_path / "fit.json"
+    done = call_cmemrun("fit", "--json", str(document), *arguments)
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    return json.loads(document.read_text()) | {"stderr": done.stderr}  # type: ignore[no-any-return]
 
 
 def test_success_is_what_the_check_says(tmp_path: Path) -> None:
@@ -71,12 +82,7 @@ def test_a_result_of_something_else(
     unlimited = Trial(None, Outcome.OK, 1.0, None, MIB)
     saved = SavedFit(("true",), Fit(unlimited, (unlimited,), None, None, 0, False))
     path.write_text(json.dumps(json.loads(render(saved)) | damage))
-    done = subprocess.run(
-        [CMEMRUN, "fit", "--resume", str(path), "--", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = call_cmemrun("fit", "--resume", str(path), "--", *arguments)
     assert done.returncode == 125 and done.stderr.count("\n") == 1
     for word in words:
         assert word in done.stderr
@@ -93,7 +99,5 @@ def test_a_result_of_something_else(
     ],
 )
 def test_bad_values(options: list[str]) -> None:
-    done = subprocess.run(
-        [CMEMRUN, "fit", *options, "--", "true"], capture_output=True, text=True, check=False
-    )
+    done = call_cmemrun("fit", *options, "--", "true")
     assert done.returncode == 125 and done.stderr.count("\n") == 1 and options[0] in done.stderr

@@ -1,6 +1,5 @@
 """Help: what it says, that it fits, and that the manual page says the same."""
 
-import functools
 import os
 import re
 import subprocess
@@ -14,20 +13,16 @@ import pytest
 from cmemrun.commands import VERBS
 from cmemrun.commands.application import command_line
 from cmemrun.commands.manual import manual
-from tests import warm
 from tests.conftest import CMEMRUN
+from tests.running import call_cmemrun
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "cmemrun/share/cmemrun.1"
 
 
 def shown(*arguments: str, columns: int = 80, **environment: str) -> str:
-    done: subprocess.CompletedProcess[str] = warm.run(
-        [CMEMRUN, *arguments, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"COLUMNS": str(columns)} | environment,
+    done = call_cmemrun(
+        *arguments, "--help", check=True, env=os.environ | {"COLUMNS": str(columns)} | environment
     )
     assert done.stderr == ""
     return done.stdout
@@ -44,14 +39,19 @@ def unbroken(text: str) -> str:
     return "".join(text.split())
 
 
-@pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("verb", VERBS)
-def test_it_fits_and_has_an_example(verb: str, columns: int) -> None:
-    text = shown(verb, columns=columns)
-    assert max(map(len, text.splitlines())) <= min(columns, 100)
-    assert text.startswith("Usage: cmemrun")
-    assert "\n  Examples:\n    cmemrun " in text
-    assert "\x1b" not in text
+def test_it_fits_has_an_example_and_loses_nothing_that_is_declared(verb: str) -> None:
+    """As square brackets were lost, which rich takes for markup."""
+    for columns in (80, 120):
+        text = shown(verb, columns=columns)
+        assert max(map(len, text.splitlines())) <= min(columns, 100)
+        assert text.startswith("Usage: cmemrun")
+        assert "\n  Examples:\n    cmemrun " in text
+        assert "\x1b" not in text
+        told = unbroken(text)
+        for parameter in command_line().commands[verb].params:
+            assert unbroken(parameter.help) in told, parameter.name  # type: ignore[attr-defined]
+        assert {"run": "[default:1]", "check": "[commands.NAME]"}.get(verb, "") in told
 
 
 def test_the_first_screen_says_how_to_run_it_and_what_else_there_is() -> None:
@@ -65,25 +65,13 @@ def test_the_first_screen_says_how_to_run_it_and_what_else_there_is() -> None:
 
 
 def test_groups_have_the_everyday_ones_first() -> None:
-    headings = [line for line in shown().splitlines() if re.fullmatch(r"\w.*:", line)]
+    text = shown()
+    headings = [line for line in text.splitlines() if re.fullmatch(r"\w.*:", line)]
     assert headings[:3] == ["Verbs:", "Arguments:", "Common:"]
     assert headings[-1] == "Other:"
-    common = shown().split("\nCommon:\n")[1].split("\n\n")[0]
+    common = text.split("\nCommon:\n")[1].split("\n\n")[0]
     for option in ("--refresh", "--limit", "--max-peak", "--json", "--live"):
         assert f"{option} " in common
-
-
-def test_nothing_that_is_declared_is_lost() -> None:
-    """As square brackets were, which rich takes for markup."""
-    for verb, parameter in options():
-        assert unbroken(parameter.help) in unbroken(shown_once(verb)), parameter.name
-    assert "[default:1]" in unbroken(shown_once("run"))
-    assert "[commands.NAME]" in shown_once("check")
-
-
-@functools.cache
-def shown_once(verb: str) -> str:
-    return shown(verb)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +98,7 @@ def test_in_a_terminal_names_stand_out(environment: dict[str, str], bold: bool) 
     ],
 )
 def test_a_slip_gets_one_line_with_the_next_step(arguments: list[str], said: str) -> None:
-    done = warm.run([CMEMRUN, *arguments], capture_output=True, text=True, check=False)
+    done = call_cmemrun(*arguments)
     assert done.returncode == (127 if "reprot" in arguments else 125)
     assert done.stderr.startswith("cmemrun: ")
     assert done.stderr.count("\n") == 1

@@ -14,8 +14,8 @@ import pytest
 
 from cmemrun.commands.output import open_appended, open_output
 from cmemrun.errors import BadInput, OutputError
-from tests import warm
 from tests.conftest import CMEMRUN
+from tests.running import call_cmemrun
 from tests.waiting import PATIENCE_SECONDS, until
 
 
@@ -230,9 +230,7 @@ def test_two_outputs_are_two(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
 
     def status(*arguments: str) -> int:
-        done = warm.run(
-            [CMEMRUN, *arguments, "true"], cwd=tmp_path, capture_output=True, check=False
-        )
+        done = call_cmemrun(*arguments, "true", cwd=tmp_path, text=False)
         return done.returncode
 
     assert status("--json", "a", "-o", "b") == 125
@@ -274,12 +272,7 @@ def test_a_pipe_that_does_not_wait(tmp_path: Path) -> None:
 
 def test_a_full_disk_loses_neither_status_nor_report() -> None:
     for code, expected in ((0, 125), (3, 3)):
-        done = warm.run(
-            [CMEMRUN, "--json", "/dev/full", "sh", "-c", f"exit {code}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = call_cmemrun("--json", "/dev/full", "sh", "-c", f"exit {code}")
         assert done.returncode == expected
         assert "No space left" in done.stderr and "high-water mark" in done.stderr
     unread = subprocess.run(["bash", "-c", f"{CMEMRUN} sh -c 'exit 4' 2> /dev/full"], check=False)

@@ -9,8 +9,9 @@ import pytest
 
 from cmemrun.commands import main
 from cmemrun.report import document, fit_document, record
-from tests.conftest import CMEMRUN
 from tests.made_up import RUN
+from tests.report.test_curve import USUAL
+from tests.running import call_cmemrun
 from tests.searches import USUAL
 
 STARTS = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
@@ -26,14 +27,7 @@ def saved(tmp_path: Path) -> Path:
 def plot(
     *arguments: object, directory: Path, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [CMEMRUN, "plot", *map(str, arguments)],
-        cwd=directory,
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    return call_cmemrun("plot", *map(str, arguments), cwd=directory, input=stdin, text=False)
 
 
 @pytest.mark.parametrize("name", STARTS)

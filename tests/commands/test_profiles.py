@@ -6,13 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from tests import warm
-from tests.conftest import CMEMRUN
-from tests.kubernetes.pods import POD
+from tests.running import call_cmemrun
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+  - name: app
+    image: nginx
+    resources:
+      requests: {memory: 64Mi, cpu: 100m}
+      limits: {memory: 128Mi}
+  - name: side
+    resources: {limits: {memory: 32Mi, cpu: 1}}
+---
+kind: Service
+"""
 
 
 def explain(*options: str) -> "subprocess.CompletedProcess[str]":
-    return warm.run([CMEMRUN, "--explain", *options], capture_output=True, text=True, check=False)
+    return call_cmemrun("--explain", *options)
 
 
 def test_explained_without_running(tmp_path: Path) -> None:
@@ -29,7 +44,7 @@ def test_explained_without_running(tmp_path: Path) -> None:
     rules = json.loads(written.read_text())
     assert {tuple(rule) for rule in rules} == {("file", "value", "rule", "source")}
     ran = tmp_path / "ran"
-    done = warm.run([CMEMRUN, "--explain", "--k8s-limit", "1Gi", "touch", str(ran)], check=True)
+    done = call_cmemrun("--explain", "--k8s-limit", "1Gi", "touch", str(ran), check=True)
     assert done.returncode == 0 and not ran.exists()
 
 
@@ -59,7 +74,7 @@ MERGES = "a: &a {x: x}\n" + "".join(
         ("%YAML 1.1\n---\na: " + "1:" * 500_000 + "1", "a word of"),
         ('%YAML 1.1\n---\na: !!int "' + "1:" * 500_000 + '1"', "a word of"),
         ("x: &a [&a 1, *a]", "no pod"),
-        ("--- {}\n" * 60_000, "all aliases unfolded"),
+        pytest.param("--- {}\n" * 60_000, "all aliases unfolded", marks=pytest.mark.slow),
         ("kind: Pod\nspec: !!python/object/apply:os.system ['touch ran']", "no YAML"),
         ("kind: Pod\nspec: &x {containers: [*x]}", "contains itself"),
         ("[" * 100_000, "nested more than"),
@@ -75,14 +90,7 @@ MERGES = "a: &a {x: x}\n" + "".join(
 def test_a_manifest_of_a_strangers(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "pod.yaml"
     path.write_text(text)
-    done = warm.run(
-        [CMEMRUN, "--pod", str(path), "--explain"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        timeout=60,
-    )
+    done = call_cmemrun("--pod", str(path), "--explain", cwd=tmp_path)
     assert done.returncode == 125 and done.stderr.count("\n") == 1, done.stderr
     assert words in done.stderr and not (tmp_path / "ran").exists()
 

@@ -10,8 +10,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from cmemrun.kubernetes.pod import find_pods
-from tests import warm
-from tests.conftest import CMEMRUN, Cmemrun
+from cmemrun.report import document
+from tests.conftest import Cmemrun
+from tests.made_up import RUN
+from tests.running import call_cmemrun
 
 MIB = 2**20
 MANIFEST = Path(__file__).parents[2] / "examples/pod.yaml"
@@ -27,7 +29,7 @@ def saved(cmemrun: Cmemrun, tmp_path: Path) -> str:
 
 
 def recommend(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return warm.run([CMEMRUN, "recommend", *arguments], capture_output=True, text=True, check=False)
+    return call_cmemrun("recommend", *arguments)
 
 
 def test_as_a_table_and_as_json(saved: str) -> None:
@@ -71,13 +73,7 @@ def test_a_manifest_is_read_once_and_may_be_wide(saved: str, tmp_path: Path) -> 
     with open(writing, "w") as pipe:
         pipe.write(text)
     with open(reading) as pipe:
-        done = warm.run(
-            [CMEMRUN, "recommend", saved, "--patch", "/dev/stdin"],
-            stdin=pipe,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = call_cmemrun("recommend", saved, "--patch", "/dev/stdin", stdin=pipe, check=True)
     assert "    - name: a  # mine\n" in done.stdout and "memory:" in done.stdout
     wide = tmp_path / "wide.yaml"
     wide.write_text(text.replace("\n", "\r\n"), encoding="utf-16", newline="")
@@ -95,6 +91,8 @@ def test_a_manifest_is_read_once_and_may_be_wide(saved: str, tmp_path: Path) -> 
         ([], "FILE"),
     ],
 )
-def test_what_makes_no_sense(saved: str, arguments: list[str], words: str) -> None:
-    told = recommend(*[saved if word == "SAVED" else word for word in arguments])
+def test_what_makes_no_sense(arguments: list[str], words: str, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    saved.write_text(document.render(RUN))
+    told = recommend(*[str(saved) if word == "SAVED" else word for word in arguments])
     assert told.returncode == 125 and words in told.stderr and told.stderr.count("\n") == 1

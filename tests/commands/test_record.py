@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from cmemrun.errors import BadInput
 from cmemrun.model import Composition, Events, Exit, Measurement, Paging, Process, Run
 from cmemrun.report import document, record, series_csv, terminal
-from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.gate import closed_gate
 from tests.made_up import RUN, SAMPLE
 from tests.processes import thread_waits_in, waits_in
+from tests.running import call_cmemrun
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -45,10 +45,7 @@ LINES = [
 
 
 def report(path: Path, *options: str) -> str:
-    done: subprocess.CompletedProcess[str] = warm.run(
-        [CMEMRUN, "report", *options, str(path)], capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    return call_cmemrun("report", *options, str(path), check=True).stdout
 
 
 def test_a_whole_one_says_what_the_document_says(cmemrun: Cmemrun, tmp_path: Path) -> None:
@@ -318,12 +315,7 @@ def test_a_reader_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/no/such/x", "/", ""])
 def test_a_file_that_cannot_be_made(path: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
-    done = warm.run(
-        [CMEMRUN, "--record", path, "touch", str(ran)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = call_cmemrun("--record", path, "touch", str(ran))
     assert done.returncode == 125 and done.stderr.count("\n") == 1
     assert "--record" in done.stderr and not ran.exists()
 
@@ -332,14 +324,10 @@ def test_nothing_is_lost_or_left_where_nothing_begins(tmp_path: Path) -> None:
     new, old = tmp_path / "new.jsonl", tmp_path / "old.jsonl"
     old.write_text("what was there")
     for path in (new, old):
-        done = warm.run([CMEMRUN, "--record", str(path), "--pids", "0", "true"], check=False)
+        done = call_cmemrun("--record", str(path), "--pids", "0", "true")
         assert done.returncode == 125
-        done = warm.run(
-            [CMEMRUN, "--record", str(path), "--set", "memory.no=1", "true"],
-            check=False,
-            capture_output=True,
-        )
+        done = call_cmemrun("--record", str(path), "--set", "memory.no=1", "true", text=False)
         assert done.returncode == 125
     assert old.read_text() == "what was there" and not new.exists()
-    warm.run([CMEMRUN, "-q", "--record", str(old), "true"], check=True)
+    call_cmemrun("-q", "--record", str(old), "true", check=True)
     assert old.read_text().startswith('{"begun":')

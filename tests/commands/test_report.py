@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cmemrun.model import Budget, Measurement
 from cmemrun.report import FORMATS, document, fit_document, measurements, render
-from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.made_up import MIB, RUN
 from tests.report.hostile import NASTY
+from tests.running import call_cmemrun
 from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
@@ -32,9 +32,7 @@ ADDED = ("job", "instance")
 
 def report(*arguments: str, status: int = 0) -> str:
     """What is printed, or what is said of why nothing is."""
-    done: subprocess.CompletedProcess[str] = warm.run(
-        [CMEMRUN, "report", *arguments], capture_output=True, text=True, check=False
-    )
+    done = call_cmemrun("report", *arguments)
     assert done.returncode == status, done.stderr
     assert (not done.stderr) if status == 0 else (not done.stdout)
     return done.stderr if status else done.stdout

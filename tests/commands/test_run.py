@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from cmemrun import __version__
-from tests import warm
 from tests.conftest import CMEMRUN, needs_strace
 from tests.gate import closed_gate
 from tests.processes import catches, has_taken_signals, waits_in
+from tests.running import call_cmemrun
 from tests.waiting import PATIENCE_SECONDS, until
 
 Cmemrun = Callable[..., Any]
@@ -35,9 +35,7 @@ def make_program(directory: Path, name: str, text: str = "#!/bin/sh\necho me $0 
 def test_running_is_the_default_verb(cmemrun: Cmemrun) -> None:
     for verb in ([], ["run"], ["run", "--"], ["--"]):
         # Options come after the verb, which only the very first word can be.
-        done = warm.run(
-            [CMEMRUN, *verb, "echo", "--limit", "x"], capture_output=True, text=True, check=True
-        )
+        done = call_cmemrun(*verb, "echo", "--limit", "x", check=True)
         assert done.stdout == "--limit x\n"
 
 
@@ -46,20 +44,20 @@ def test_a_program_called_as_a_verb(
 ) -> None:
     program = make_program(tmp_path, "run")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    done = warm.run([CMEMRUN, "--", "run", "x"], capture_output=True, text=True, check=True)
+    done = call_cmemrun("--", "run", "x", check=True)
     assert done.stdout == f"me {program} x\n"
-    done = warm.run([CMEMRUN, "-q", "run"], capture_output=True, text=True, check=True)
+    done = call_cmemrun("-q", "run", check=True)
     assert done.stdout == f"me {program}\n"
     # The verb itself fails on its arguments, and says how to run the program.
     for arguments in (["run"], ["run", "--refresh"]):
-        done = warm.run([CMEMRUN, *arguments], capture_output=True, text=True, check=False)
+        done = call_cmemrun(*arguments)
         assert done.returncode == 125
         assert done.stderr.count("\n") == 1
         assert "cmemrun -- run" in done.stderr
 
 
 def test_version() -> None:
-    done = subprocess.run([CMEMRUN, "--version"], capture_output=True, text=True, check=True)
+    done = call_cmemrun("--version", check=True)
     assert done.stdout == f"cmemrun {__version__}\n"
 
 
@@ -95,13 +93,7 @@ def test_version() -> None:
 )
 def test_bad_values_get_one_line(tmp_path: Path, arguments: list[str], names: list[str]) -> None:
     ran = tmp_path / "ran"
-    done = warm.run(
-        [CMEMRUN, *arguments, "--", "touch", str(ran)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    done = call_cmemrun(*arguments, "--", "touch", str(ran), cwd=tmp_path)
     assert done.returncode == 125
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("cmemrun: "), done.stderr
@@ -111,9 +103,9 @@ def test_bad_values_get_one_line(tmp_path: Path, arguments: list[str], names: li
 
 
 def test_no_program_at_all() -> None:
-    done = warm.run([CMEMRUN], capture_output=True, text=True, check=False)
+    done = call_cmemrun()
     assert done.returncode == 125 and done.stderr.count("\n") == 1
-    done = warm.run([CMEMRUN, "--", ""], capture_output=True, text=True, check=False)
+    done = call_cmemrun("--", "")
     assert done.returncode == 127 and done.stderr.count("\n") == 1
 
 

@@ -25,13 +25,13 @@ from cmemrun.model import Limits, Measurement
 from cmemrun.report import FORMATS, figure, page, panel, render, summary, terminal
 from cmemrun.report.curve_page import render as render_curve
 from cmemrun.report.fit_document import SavedFit
-from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.hostile.full import FULL, FULL_SAMPLE, SEARCH
 from tests.hostile.fuzz import IS_LONG, fuzz, tried
 from tests.kernels.conftest import made_group
 from tests.report.hostile import NASTY, texts
 from tests.report.reading import Strict
+from tests.running import call_cmemrun
 from tests.waiting import slowness
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -175,13 +175,7 @@ ASKED = [
 def test_our_own_errors_show_it_and_no_more(asked: list[str], tmp_path: Path) -> None:
     word = "\x1b]52;c;eA==\x07\x9b31m\u202e\n::error::x\r\u200b"
     given = [one.replace("{}", word) for one in asked]
-    done = warm.run(
-        [CMEMRUN, *map(os.fsencode, given), os.fsencode("\udc9b")],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    done = call_cmemrun(*map(os.fsencode, given), os.fsencode("\udc9b"), cwd=tmp_path, text=False)
     told = done.stderr.decode()
     assert done.returncode in (125, 127) and told.count("\n") == 1 and told.startswith("cmemrun: ")
     harmless(told)

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmemrun.errors import BadInput
 from cmemrun.report import document, terminal
-from tests import warm
-from tests.conftest import CMEMRUN, Cmemrun
+from tests.conftest import Cmemrun
+from tests.hostile.fuzz import fuzz
 from tests.made_up import RUN
+from tests.running import call_cmemrun
 
 DOCUMENT = json.loads(document.render(RUN))
 
@@ -28,15 +28,11 @@ def test_a_real_one_there_and_back(cmemrun: Cmemrun, tmp_path: Path) -> None:
     assert document.to_document(run) == made.document
     path = tmp_path / "saved.json"
     path.write_text(json.dumps(made.document))
-    told = warm.run(
-        [CMEMRUN, "report", str(path)], capture_output=True, text=True, check=True
-    ).stdout
+    told = call_cmemrun("report", str(path), check=True).stdout
     # All but what is said once the program has ended, of the budget.
     assert told == made.stderr.rpartition("cmemrun: ")[0]
     with path.open() as file:
-        piped = warm.run(
-            [CMEMRUN, "report", "-"], stdin=file, capture_output=True, text=True, check=True
-        )
+        piped = call_cmemrun("report", "-", stdin=file, check=True)
     assert piped.stdout == told
 
 
@@ -76,10 +72,11 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@settings(max_examples=300)
-@given(
+@fuzz(
     st.sampled_from(paths(DOCUMENT)),
     st.sampled_from([None, "x\x1b[31m", -1, 1.5, [], {}, [None], True, "</script>"]),
+    quick=80,
+    long=5_000,
 )
 def test_no_damage_gives_a_traceback(path: tuple[Any, ...], value: Any) -> None:
     damaged = json.loads(json.dumps(DOCUMENT))
@@ -97,9 +94,7 @@ def test_no_damage_gives_a_traceback(path: tuple[Any, ...], value: Any) -> None:
 @pytest.mark.parametrize("name", ["missing.json", ".", "binary"])
 def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    done = warm.run(
-        [CMEMRUN, "report", name], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = call_cmemrun("report", name, cwd=tmp_path)
     assert done.returncode == 125 and done.stderr.count("\n") == 1
     assert repr(name) in done.stderr
 

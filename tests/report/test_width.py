@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -21,6 +20,7 @@ from cmemrun.model import (
     Straggler,
 )
 from cmemrun.report import terminal
+from tests.hostile.fuzz import fuzz
 from tests.made_up import MIB, RUN, SAMPLE
 from tests.report.hostile import texts
 
@@ -150,7 +150,7 @@ def test_a_command_in_the_table_is_as_long_as_there_is_room() -> None:
     assert len(shown(80)) == 80
 
 
-@given(texts | st.text(), st.integers(43, 120))
+@fuzz(texts | st.text(), st.integers(43, 120), quick=50, long=5_000)
 def test_any_words_are_all_there_still(word: str, width: int) -> None:
     run = RUN._replace(
         method=RUN.method._replace(notes=(word,), backend=word),
