@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pexpect
 import pytest
@@ -25,9 +27,10 @@ from tests.waiting import PATIENCE_SECONDS, until
 pytestmark = pytest.mark.slow
 
 PROMPT = "ready> "
+Terminal: TypeAlias = "pexpect.spawn[str]"
 
 
-def spawn(command: str, *arguments: str) -> pexpect.spawn:
+def spawn(command: str, *arguments: str) -> Terminal:
     """A program in a terminal of its own."""
     terminal = pexpect.spawn(
         command,
@@ -43,7 +46,7 @@ def spawn(command: str, *arguments: str) -> pexpect.spawn:
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[pexpect.spawn]:
+def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     """An interactive bash in a terminal, to which cmemrun is ``m`` (quiet) and ``M``."""
     monkeypatch.setenv("PS1", PROMPT)
     monkeypatch.setenv("TERM", "xterm")
@@ -57,27 +60,39 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[pexpect.spawn]:
     terminal.close(force=True)
 
 
-def send(terminal: pexpect.spawn, line: str) -> str:
+def send(terminal: Terminal, line: str) -> str:
     """Type a line and return what it printed."""
     terminal.sendline(line)
     terminal.expect_exact(PROMPT)
     return str(terminal.before).split("\r\n", 1)[-1]
 
 
-def status(terminal: pexpect.spawn) -> int:
+def status(terminal: Terminal) -> int:
     return int(send(terminal, "echo $?").split()[0])
 
 
-def started(terminal: pexpect.spawn, name: str) -> int:
+def child_of(terminal: Terminal, name: str) -> int | None:
+    """The process of that name that the terminal's shell has started, if there is one."""
+    assert terminal.pid is not None
+    return child_named(terminal.pid, name)
+
+
+def matched(terminal: Terminal) -> "re.Match[str]":
+    """What the last pattern expected has found."""
+    assert isinstance(terminal.match, re.Match)
+    return terminal.match
+
+
+def started(terminal: Terminal, name: str) -> int:
     """Wait until a program runs there; its process."""
-    return until(f"{name} runs", lambda: child_named(terminal.pid, name) or 0)
+    return until(f"{name} runs", lambda: child_of(terminal, name) or 0)
 
 
-def in_foreground(terminal: pexpect.spawn, name: str) -> int:
+def in_foreground(terminal: Terminal, name: str) -> int:
     """Wait until a program sleeps in the foreground of a terminal in its usual mode."""
 
     def found() -> int:
-        pid = child_named(terminal.pid, name)
+        pid = child_of(terminal, name)
         if pid is None or state(pid) != "S":
             return 0
         is_usual = termios.tcgetattr(terminal.child_fd)[3] & termios.ICANON
@@ -87,7 +102,7 @@ def in_foreground(terminal: pexpect.spawn, name: str) -> int:
     return until(f"{name} is in the foreground", found)
 
 
-def stop(terminal: pexpect.spawn) -> None:
+def stop(terminal: Terminal) -> None:
     """Press Ctrl-Z, and wait for the shell to say that its job is stopped."""
     terminal.send("\x1a")
     terminal.expect_exact("Stopped")
@@ -113,7 +128,7 @@ sys.exit(7)
 """
 
 
-def assert_counted(terminal: pexpect.spawn, number: int, columns: int) -> None:
+def assert_counted(terminal: Terminal, number: int, columns: int) -> None:
     """The program got so many signals in all, and has that size, once cmemrun has passed on all."""
     cmemrun = started(terminal, "cmemrun")
     terminal.expect_exact("a signal")
@@ -121,12 +136,12 @@ def assert_counted(terminal: pexpect.spawn, number: int, columns: int) -> None:
         until("all signals are taken", lambda: has_taken_signals(cmemrun))
         os.kill(cmemrun, signal.SIGUSR1)
         terminal.expect(r"got: (\d+) (\d+)")
-        assert terminal.match.groups() == (str(number), str(columns))
+        assert matched(terminal).groups() == (str(number), str(columns))
     terminal.expect_exact(PROMPT)
     assert status(terminal) == 7
 
 
-def test_ctrl_c_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_ctrl_c_reaches_the_program_once(shell: Terminal, tmp_path: Path) -> None:
     program = tmp_path / "count.py"
     program.write_text(COUNT_SIGNALS)
     shell.sendline(f"m {sys.executable} {program} {signal.SIGINT:d}")
@@ -135,7 +150,7 @@ def test_ctrl_c_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Path) -
     assert_counted(shell, 1, 100)
 
 
-def test_ctrl_c_ends_the_program_and_gives_the_report(shell: pexpect.spawn) -> None:
+def test_ctrl_c_ends_the_program_and_gives_the_report(shell: Terminal) -> None:
     shell.sendline("M sleep 100")
     in_foreground(shell, "sleep")
     shell.sendintr()
@@ -145,9 +160,7 @@ def test_ctrl_c_ends_the_program_and_gives_the_report(shell: pexpect.spawn) -> N
     assert status(shell) == 130
 
 
-def test_ctrl_c_while_the_report_is_written_ends_a_loop(
-    shell: pexpect.spawn, tmp_path: Path
-) -> None:
+def test_ctrl_c_while_the_report_is_written_ends_a_loop(shell: Terminal, tmp_path: Path) -> None:
     """Once all is told: here nobody has read it yet."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -162,7 +175,7 @@ def test_ctrl_c_while_the_report_is_written_ends_a_loop(
     assert send(shell, "echo turn $i").split()[:2] == ["turn", "1"]
 
 
-def test_ctrl_z_and_fg(shell: pexpect.spawn) -> None:
+def test_ctrl_z_and_fg(shell: Terminal) -> None:
     shell.sendline("m sh -c 'echo one; read word; echo two $word'")
     shell.expect_exact("one\r\n")
     program = in_foreground(shell, "sh")
@@ -177,7 +190,7 @@ def test_ctrl_z_and_fg(shell: pexpect.spawn) -> None:
     assert status(shell) == 0
 
 
-def test_a_program_that_ignores_ctrl_z_goes_on(shell: pexpect.spawn) -> None:
+def test_a_program_that_ignores_ctrl_z_goes_on(shell: Terminal) -> None:
     shell.sendline("m sh -c \"trap '' TSTP; echo one; read word; echo two $word\"")
     shell.expect_exact("one\r\n")
     program = in_foreground(shell, "sh")
@@ -193,7 +206,7 @@ def test_a_program_that_ignores_ctrl_z_goes_on(shell: pexpect.spawn) -> None:
     assert status(shell) == 0
 
 
-def test_a_pager_that_stops_itself(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_a_pager_that_stops_itself(shell: Terminal, tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("\n".join(f"line {number}" for number in range(200)))
     shell.sendline(f"m less {text}")
@@ -208,7 +221,7 @@ def test_a_pager_that_stops_itself(shell: pexpect.spawn, tmp_path: Path) -> None
     assert status(shell) == 0
 
 
-def test_an_editor(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_an_editor(shell: Terminal, tmp_path: Path) -> None:
     text = tmp_path / "text"
     shell.sendline(f"m vi -u NONE {text}")
     shell.expect_exact("~")
@@ -225,7 +238,7 @@ def test_an_editor(shell: pexpect.spawn, tmp_path: Path) -> None:
     assert "typed" in send(shell, "echo typed")
 
 
-def test_a_shell_of_its_own(shell: pexpect.spawn) -> None:
+def test_a_shell_of_its_own(shell: Terminal) -> None:
     shell.sendline("m env PS1='inner> ' bash --norc --noprofile -i")
     shell.expect_exact("inner> ")
     shell.sendline("sleep 100")
@@ -251,7 +264,7 @@ def test_a_shell_of_its_own(shell: pexpect.spawn) -> None:
     assert status(shell) == 3
 
 
-def test_reading_in_the_background_stops(shell: pexpect.spawn) -> None:
+def test_reading_in_the_background_stops(shell: Terminal) -> None:
     send(shell, f"{CMEMRUN} -q cat &")
     cmemrun = started(shell, "cmemrun")
     until("cmemrun is stopped", lambda: is_stopped(cmemrun))
@@ -266,7 +279,7 @@ def test_reading_in_the_background_stops(shell: pexpect.spawn) -> None:
     assert status(shell) == 0
 
 
-def test_a_new_size_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_a_new_size_reaches_the_program_once(shell: Terminal, tmp_path: Path) -> None:
     program = tmp_path / "count.py"
     program.write_text(COUNT_SIGNALS)
     shell.sendline(f"m {sys.executable} {program} {signal.SIGWINCH:d}")
@@ -275,7 +288,7 @@ def test_a_new_size_reaches_the_program_once(shell: pexpect.spawn, tmp_path: Pat
     assert_counted(shell, 1, 77)
 
 
-def test_ctrl_c_ends_a_loop_of_the_shell(shell: pexpect.spawn) -> None:
+def test_ctrl_c_ends_a_loop_of_the_shell(shell: Terminal) -> None:
     for loop in (
         f"for i in 1 2 3; do {CMEMRUN} -q sleep 100; echo next; done",
         f"bash -c 'for i in 1 2 3; do {CMEMRUN} -q sleep 100; echo next; done'",
@@ -288,11 +301,11 @@ def test_ctrl_c_ends_a_loop_of_the_shell(shell: pexpect.spawn) -> None:
         assert status(shell) == 130
 
 
-def test_ctrl_z_while_it_waits_for_what_lingers(shell: pexpect.spawn) -> None:
+def test_ctrl_z_while_it_waits_for_what_lingers(shell: Terminal) -> None:
     shell.sendline(f"{CMEMRUN} -q --linger wait sh -c 'sleep 100 & echo up $!'")
     shell.expect(r"up (\d+)\r\n")
-    lingering = int(shell.match[1])
-    until("the program has ended", lambda: child_named(shell.pid, "sh") is None)
+    lingering = int(matched(shell)[1])
+    until("the program has ended", lambda: child_of(shell, "sh") is None)
     stop(shell)
     assert is_stopped(lingering)
     shell.sendline("fg")
@@ -302,7 +315,7 @@ def test_ctrl_z_while_it_waits_for_what_lingers(shell: pexpect.spawn) -> None:
     assert status(shell) == 0
 
 
-def test_a_stop_by_a_third_party_in_a_script(shell: pexpect.spawn, tmp_path: Path) -> None:
+def test_a_stop_by_a_third_party_in_a_script(shell: Terminal, tmp_path: Path) -> None:
     """As cpulimit does: it continues the program, and not us."""
     script, pipe = tmp_path / "script", tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -311,7 +324,7 @@ def test_a_stop_by_a_third_party_in_a_script(shell: pexpect.spawn, tmp_path: Pat
     )
     shell.sendline(f"sh {script}")
     shell.expect(r"up (\d+)\r\n")
-    program = int(shell.match[1])
+    program = int(matched(shell)[1])
     cmemrun = started(shell, "cmemrun")
     for _ in range(3):
         os.kill(program, signal.SIGSTOP)
@@ -343,13 +356,13 @@ def test_a_terminal_of_our_own() -> None:
     assert interrupted.exitstatus == 130
 
 
-def test_a_killed_terminal_leaves_nothing(shell: pexpect.spawn) -> None:
+def test_a_killed_terminal_leaves_nothing(shell: Terminal) -> None:
     shell.sendline("M sh -c 'echo up; sleep 100'")
     shell.expect_exact("up\r\n")
     shell.close(force=True)
 
 
-def test_colour_only_where_it_is_wanted(shell: pexpect.spawn) -> None:
+def test_colour_only_where_it_is_wanted(shell: Terminal) -> None:
     assert "\x1b[1m" in send(shell, "M true")
     assert "\x1b[" not in send(shell, "NO_COLOR=1 M true")
     assert "\x1b[" not in send(shell, "M true 2>&1 | cat")

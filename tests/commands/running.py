@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import CMEMRUN
 from tests.kernels.conftest import LOADS
+from tests.running import call_cmemrun
 
 __all__ = ["LOAD", "anon", "cmemrun", "fit", "measured"]
 
@@ -17,9 +17,7 @@ LOAD = [sys.executable, "-S", "-E", LOADS]
 def cmemrun(
     *arguments: str, status: int = 0, at: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run(
-        [CMEMRUN, *arguments], capture_output=True, text=True, check=False, cwd=at
-    )
+    done = call_cmemrun(*arguments, cwd=at)
     assert done.returncode == status, done.stderr
     return done
 
@@ -38,12 +36,7 @@ def anon(mib: int) -> list[str]:
 
 def fit(tmp_path: Path, *arguments: str, status: int = 0) -> dict[str, Any]:
     document = tmp_path / "fit.json"
-    done = subprocess.run(
-        [CMEMRUN, "fit", "--json", str(document), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = call_cmemrun("fit", "--json", str(document), *arguments)
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
     found: dict[str, Any] = json.loads(document.read_text())

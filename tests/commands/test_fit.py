@@ -13,20 +13,10 @@ from cmemrun.analysis.search import Fit, Outcome, Trial
 from cmemrun.report.fit_document import SavedFit, render
 from tests.commands.running import LOAD, fit
 from tests.conftest import CMEMRUN
-from tests.kernels.conftest import LOADS
 from tests.running import call_cmemrun
 from tests.waiting import PATIENCE_SECONDS, until
 
 MIB = 2**20
-LOAD = [sys.executable, "-S", "-E", LOADS]
-
-
-def fit(tmp_path: Path, *arguments: str, status: int = 0) -> dict[str, Any]:
-    document = tmp_path / "fit.json"
-    done = call_cmemrun("fit", "--json", str(document), *arguments)
-    assert done.returncode == status, done.stderr
-    assert done.stdout == ""
-    return json.loads(document.read_text()) | {"stderr": done.stderr}  # type: ignore[no-any-return]
 
 
 def test_success_is_what_the_check_says(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_it_fits_has_an_example_and_loses_nothing_that_is_declared(verb: str) ->
         assert "\x1b" not in text
         told = unbroken(text)
         for parameter in command_line().commands[verb].params:
-            assert unbroken(parameter.help) in told, parameter.name  # type: ignore[attr-defined]
+            assert unbroken(parameter.help) in told, parameter.name
         assert {"run": "[default:1]", "check": "[commands.NAME]"}.get(verb, "") in told
 
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pexpect
@@ -309,11 +310,18 @@ def test_it_stays_where_somebody_is_asked(start: Start, gate: Gate) -> None:
     terminal = start(*live(), *python(ASK.format(gate.python)))
     terminal.until_panel()
     gate.open()
+
+    def asks(asked: str) -> object:
+        return asked in terminal.text() and terminal.panel()
+
+    def goes_on(rule: str) -> bool:
+        return (terminal.panel() or [""])[0] > rule
+
     for asked, answer in (("secret?", "hidden\r"), ("name?", "")):
-        terminal.until(lambda asked=asked: asked in terminal.text() and terminal.panel())
+        terminal.until(partial(asks, asked))
         rule = terminal.panel()[0]
         # Its clock goes on.
-        terminal.until(lambda rule=rule: (terminal.panel() or [""])[0] > rule)
+        terminal.until(partial(goes_on, rule))
         terminal.program.send(answer)
     terminal.program.send("my name\r")
     assert terminal.end() == 0

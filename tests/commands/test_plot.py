@@ -10,7 +10,6 @@ import pytest
 from cmemrun.commands import main
 from cmemrun.report import document, fit_document, record
 from tests.made_up import RUN
-from tests.report.test_curve import USUAL
 from tests.running import call_cmemrun
 from tests.searches import USUAL
 

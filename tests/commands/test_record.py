@@ -326,7 +326,7 @@ def test_nothing_is_lost_or_left_where_nothing_begins(tmp_path: Path) -> None:
     for path in (new, old):
         done = call_cmemrun("--record", str(path), "--pids", "0", "true")
         assert done.returncode == 125
-        done = call_cmemrun("--record", str(path), "--set", "memory.no=1", "true", text=False)
+        done = call_cmemrun("--record", str(path), "--set", "memory.no=1", "true")
         assert done.returncode == 125
     assert old.read_text() == "what was there" and not new.exists()
     call_cmemrun("-q", "--record", str(old), "true", check=True)

@@ -12,28 +12,10 @@ import pytest
 
 from tests.commands.running import LOAD, anon, cmemrun, measured
 from tests.conftest import CMEMRUN
-from tests.kernels.conftest import LOADS
-from tests.running import call_cmemrun
 
 pytestmark = pytest.mark.slow
 
 MIB = 2**20
-LOAD = [sys.executable, "-S", "-E", LOADS]
-
-
-def cmemrun(*arguments: str, status: int = 0, at: Path | None = None) -> Any:
-    done = call_cmemrun(*arguments, cwd=at)
-    assert done.returncode == status, done.stderr
-    return done
-
-
-def measured(path: Path, *arguments: str, status: int = 0, at: Path | None = None) -> Any:
-    done = cmemrun("--json", str(path), *arguments, status=status, at=at)
-    return json.loads(path.read_text()) | {"stderr": done.stderr}
-
-
-def anon(mib: int) -> list[str]:
-    return [*LOAD, "anon", str(mib), "0.05"]
 
 
 def test_several_runs_are_one_document_with_what_is_typical(tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ class _Cells(HTMLParser):
     def handle_comment(self, data: str) -> None:
         raise AssertionError(data)
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    # Only their arguments' names differ.
+    handle_decl = handle_pi = unknown_decl = handle_comment  # type: ignore[assignment]
 
 
 def markdown_tables(text: str) -> tuple[list[list[str]], list[str]]:
@@ -146,7 +147,7 @@ def markdown_tables(text: str) -> tuple[list[list[str]], list[str]]:
 
 def _by_markdown_it(text: str) -> tuple[list[list[str]], list[str]]:
     rows: list[list[str]] = []
-    lines = []
+    lines: list[str] = []
     tokens = _MARKDOWN_IT.parse(text)
     assert {token.type for token in tokens} <= _STRUCTURE
     for before, token in pairwise(tokens):
