@@ -213,6 +213,20 @@ def test_nothing_of_the_callers_is_open_in_a_program_that_waits(tmp_path: Path) 
     program.abandon()
 
 
+@pytest.mark.parametrize(
+    ("ask", "signum"), [(Program.terminate, signal.SIGTERM), (Program.kill, signal.SIGKILL)]
+)
+def test_program_is_asked_to_end_by_sigterm_and_ended_by_sigkill(
+    ask: Callable[[Program], None], signum: signal.Signals
+) -> None:
+    program = Program(["sleep", "100"], restore=Background().restore)
+    program.open_gate()
+    ask(program)
+    wait(program)
+    assert program.ended(timed_out=False) == Exit(None, signum)
+    program.abandon()
+
+
 def test_signal_after_its_end_reaches_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its PID may be another's by then."""
     program = Program(["true"], restore=Background().restore)
