@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -176,6 +177,15 @@ def end(groups: Iterable[str], pids: Iterable[int]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     tree.end(sorted(groups), 5)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that other users may enter; pytest closes those above ``tmp_path`` to them."""
+    with tempfile.TemporaryDirectory(prefix="cmemrun-test-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture

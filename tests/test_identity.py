@@ -8,7 +8,6 @@ import pwd
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,9 @@ NOBODY = pwd.getpwnam("nobody")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(open_path: Path) -> Path:
     """A directory of nobody's that nobody else may write to."""
-    shared = Path(tempfile.gettempdir())
-    for directory in (tmp_path, *tmp_path.parents):
-        if shared in directory.parents:
-            directory.chmod(0o755)
-    path = tmp_path / "home"
+    path = open_path / "home"
     path.mkdir(mode=0o755)
     os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
     return path

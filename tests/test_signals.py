@@ -1,11 +1,13 @@
 """What a signal to us becomes: passed on once, and never acted upon by ourselves."""
 
+import functools
 import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
-from typing import cast
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import ParamSpec, cast
 
 import pytest
 
@@ -18,6 +20,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 pytestmark = pytest.mark.usefixtures("usual")
 
 OURS = os.getpgrp()
+P = ParamSpec("P")
 
 
 class Running:
@@ -43,6 +46,24 @@ def wait(waiter: Foreground, program: Running, seconds: float = PATIENCE_SECONDS
     waiter.wait(cast(Program, program), seconds)
 
 
+def alone(test: Callable[P, None]) -> Callable[P, None]:
+    """Run a test in a fork: of several threads a signal takes any that does not block it."""
+
+    @functools.wraps(test)
+    def in_a_fork(*arguments: P.args, **more: P.kwargs) -> None:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                test(*arguments, **more)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+
+    return in_a_fork
+
+
 @pytest.fixture
 def waiter() -> Iterator[Foreground]:
     with Foreground() as found:
@@ -52,6 +73,7 @@ def waiter() -> Iterator[Foreground]:
 @pytest.mark.parametrize(
     "signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT]
 )
+@alone
 def test_signal_to_us_is_passed_on(waiter: Foreground, signum: signal.Signals) -> None:
     program = Running()
     os.kill(os.getpid(), signum)
@@ -68,6 +90,7 @@ def sent_by_child(signum: signal.Signals) -> int:
     return child.pid
 
 
+@alone
 def test_what_the_program_sends_to_its_process_group_has_reached_it(waiter: Foreground) -> None:
     program = Running(sent_by_child(signal.SIGTERM))
     wait(waiter, program)
@@ -99,6 +122,7 @@ def test_what_the_terminal_sends_reaches_a_program_in_our_group_by_itself(
     assert waiter.interrupted_by_terminal
 
 
+@alone
 def test_ignored_signal_does_not_ask_to_end() -> None:
     """``nohup`` holds; the program has what is sent to us all the same."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -110,6 +134,7 @@ def test_ignored_signal_does_not_ask_to_end() -> None:
     assert program.got == [signal.SIGHUP]
 
 
+@alone
 def test_new_size_of_the_terminal_is_told_and_passed_on(waiter: Foreground) -> None:
     program, resized = Running(), list[bool]()
     waiter.on_resize = lambda: resized.append(True)
@@ -132,6 +157,7 @@ def test_time_limit_ends_the_wait(waiter: Foreground) -> None:
     assert program.got == [] and not waiter.interrupted
 
 
+@alone
 def test_signals_that_come_while_the_program_ends_are_not_ours() -> None:
     got: list[int] = []
     signums = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)

@@ -61,7 +61,8 @@ class Terminal:
     def press_tab(self, typed: str) -> None:
         """Complete without knowing what comes of it: the shell shows what is typed after that."""
         self._shell.send(typed + "\t~over~")
-        self._wait_for(lambda text: "~over~" in text)
+        # What is typed may be as long as a line of the terminal.
+        self._wait_for(lambda text: "~over~" in text.replace("\n", ""))
         self._clear()
 
     def _clear(self) -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -223,11 +222,8 @@ def test_a_baseline_is_what_there_is_to_compare_with(tmp_path: Path) -> None:
     assert found["exit"]["status"] == 0 and "--save-baseline" in found["stderr"]
 
 
-def test_a_baseline_is_the_user_s(tmp_path: Path) -> None:
-    home, private = tmp_path / "home", tmp_path / "private"
-    for directory in (tmp_path, *tmp_path.parents):
-        if Path(tempfile.gettempdir()) in directory.parents:
-            directory.chmod(0o755)
+def test_a_baseline_is_the_user_s(open_path: Path) -> None:
+    home, private = open_path / "home", open_path / "private"
     home.mkdir()
     os.chown(home, 65534, 65534)
     as_nobody = ("-q", "--user", "nobody", "--save-baseline", "x", "--", "true")

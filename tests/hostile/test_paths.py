@@ -49,8 +49,8 @@ LAYS = [lay_link, lay_name, lay_fifo, lay_file]
 
 
 @pytest.fixture(params=[0o1777, 0o777], ids=["sticky", "not sticky"])
-def shared(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    path = tmp_path / "shared"
+def shared(open_path: Path, request: pytest.FixtureRequest) -> Path:
+    path = open_path / "shared"
     path.mkdir()
     path.chmod(request.param)
     return path
@@ -136,19 +136,21 @@ def test_a_chain_of_links_is_looked_at_link_by_link(shared: Path, victim: Path) 
         open_output("--json", str(mine))
 
 
-def test_ones_own_links_are_followed_everywhere(shared: Path, tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
+def test_ones_own_links_are_followed_everywhere(
+    shared: Path, open_path: Path, tmp_path: Path
+) -> None:
+    (open_path / "real").mkdir()
     (shared / "latest").symlink_to("../real")
-    (tmp_path / "real/run.json").symlink_to("./5.json")
+    (open_path / "real/run.json").symlink_to("./5.json")
     open_output("--json", f"{shared}/latest/run.json").write("5")
-    assert (tmp_path / "real/5.json").read_text() == "5"
+    assert (open_path / "real/5.json").read_text() == "5"
     # Outside of shared directories those of others, too: a home has its owner's.
     home = tmp_path / "home"
     home.mkdir()
     own(home)
-    lay_link(home / "run.json", tmp_path / "real/6.json")
+    lay_link(home / "run.json", open_path / "real/6.json")
     open_output("--json", str(home / "run.json")).write("6")
-    assert (tmp_path / "real/6.json").read_text() == "6"
+    assert (open_path / "real/6.json").read_text() == "6"
 
 
 def test_links_of_proc_lead_where_no_path_does(
@@ -226,9 +228,6 @@ def test_a_baseline_in_a_shared_directory(shared: Path, victim: Path) -> None:
 
 
 def test_the_user_of_a_run_is_whom_it_is_judged_by(cmemrun: Cmemrun, shared: Path) -> None:
-    for directory in shared.parents:
-        if "pytest-of" in str(directory):
-            directory.chmod(0o755)
     lay_file(shared / "out", shared)
     run = cmemrun("-q", "--json", str(shared / "out"), "--user", "nobody", "true", document=False)
     assert run.status == 0, run.stderr

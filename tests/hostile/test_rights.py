@@ -119,13 +119,11 @@ def test_the_same_could_be_done_by_root() -> None:
 
 
 @pytest.mark.parametrize("user", [(), ("--user", "nobody")], ids=["root", "nobody"])
-def test_nothing_of_ours_is_in_the_program(user: tuple[str, ...], tmp_path: Path) -> None:
-    for directory in (tmp_path, *tmp_path.parents):
-        if "pytest-of" in str(directory):
-            directory.chmod(0o777 if directory == tmp_path else 0o755)
+def test_nothing_of_ours_is_in_the_program(user: tuple[str, ...], open_path: Path) -> None:
+    open_path.chmod(0o777)
     reading, writing = os.pipe()
-    options = ["--record", str(tmp_path / "record"), "-o", str(tmp_path / "report"), *user]
-    told = probe(*options, document=tmp_path / "run.json", pass_fds=[writing])
+    options = ["--record", str(open_path / "record"), "-o", str(open_path / "report"), *user]
+    told = probe(*options, document=open_path / "run.json", pass_fds=[writing])
     os.close(reading)
     os.close(writing)
     # The caller's, and the one that it lists them with, which is gone by then. What root has
@@ -235,9 +233,9 @@ def git(directory: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, cmemrun: Cmemrun) -> Path:
+def repository(open_path: Path, cmemrun: Cmemrun) -> Path:
     """One with a baseline, whose settings run whatever they can."""
-    path = tmp_path / "repository"
+    path = open_path / "repository"
     path.mkdir()
     git(path, "init", "--quiet")
     (path / "base.json").write_text(json.dumps(cmemrun("true").document))
@@ -288,9 +286,6 @@ def test_what_is_missing_is_not_fetched(repository: Path) -> None:
 
 
 def test_somebody_elses_repository_is_not_roots(repository: Path) -> None:
-    for directory in (repository, *repository.parents):
-        if "pytest-of" in str(directory):
-            directory.chmod(0o755)
     for path in (repository, *repository.rglob("*")):
         os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
     done = against(repository, "HEAD:base.json")
