@@ -210,6 +210,7 @@ def _read_log(
         refusal=kernel_log.refusal,
         pids_are_ours=ours_by_pid,
         unplaced=_victims(unplaced) if missing > 0 else 0,
+        is_whole=kernel_log.is_whole,
     )
     if strangers and is_exact and ours_by_pid and _victims(told) >= kills:
         return log._replace(unplaced=0), max(0, missing)

@@ -353,6 +353,8 @@ class OomLog(NamedTuple):
     """We are in the machine's own PID namespace, whose numbers the log has."""
     unplaced: int = 0
     """Kills that it tells of without their group, as most lines of many are left out."""
+    is_whole: bool = True
+    """Unset where lines were overwritten before they were read, or could not be read."""
 
 
 class Oom(NamedTuple):

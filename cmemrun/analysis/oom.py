@@ -169,12 +169,15 @@ def _evidence(run: Run, events: tuple[OomEvent, ...]) -> Iterator[str]:
             yield f"{log.source}: the machine was out of memory"
         if event.invoked_by is not None:
             yield f"{log.source}: asked for by {event.invoked_by}"
+    known = sum(len(event.victims) for event in events) + log.unplaced
+    if not log.is_whole and known < (counts.oom_kill or 0):
+        yield f"{log.source}: lines were lost before they were read, and kills with them"
     if log.unplaced:
         yield (
             f"{log.source}: {log.unplaced} more killed on this machine, and not said in which"
             " groups (of many kills at once it tells less)"
         )
-    elif not events:
+    elif not events and log.is_whole:
         yield f"{log.source} does not tell of it"
 
 

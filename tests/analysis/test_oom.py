@@ -153,6 +153,17 @@ def test_kill_by_our_own_time_limit_is_said_to_be_ours() -> None:
         assert "after the time limit" in told
 
 
+@pytest.mark.parametrize(
+    ("kills", "unplaced", "said"), [(3, 0, True), (3, 2, False), (1, 0, False)]
+)
+def test_kills_lost_with_lines_of_the_log_are_said(kills: int, unplaced: int, said: bool) -> None:
+    log = logged(101)._replace(is_whole=False, unplaced=unplaced)
+    evidence = "\n".join(judge(run(DONE, Events(oom=kills, oom_kill=kills), log)).evidence)
+    assert ("lines were lost before they were read" in evidence) is said
+    nothing = OomLog("/dev/kmsg", "", (), True, is_whole=False)
+    assert "were lost" in judge(run(DONE, ONE, nothing)).evidence[-1]
+
+
 def test_what_could_not_be_seen_is_said() -> None:
     [*_, last] = judge(run(DONE, ONE, UNREADABLE)).evidence
     assert last == (
