@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.kernels.conftest import LOADS
+from tests.loads import LOADS
 
 pytestmark = pytest.mark.slow
 

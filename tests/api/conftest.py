@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cmemrun.kernel.hierarchy import detect
-from tests.kernels.conftest import LOADS
+from tests.loads import LOADS
 from tests.waiting import PATIENCE_SECONDS, until
 
 MIB = 2**20

@@ -10,7 +10,7 @@ import pytest
 
 import cmemrun
 from tests.api.conftest import MIB, load
-from tests.kernels.conftest import made_group
+from tests.cgroups import made_group
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

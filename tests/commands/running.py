@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.kernels.conftest import LOADS
+from tests.loads import LOADS
 from tests.running import call_cmemrun
 
 __all__ = ["LOAD", "anon", "cmemrun", "fit", "measured"]

@@ -25,10 +25,10 @@ from cmemrun.model import Limits, Measurement
 from cmemrun.report import FORMATS, figure, page, panel, render, summary, terminal
 from cmemrun.report.curve_page import render as render_curve
 from cmemrun.report.fit_document import SavedFit
+from tests.cgroups import made_group
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.hostile.full import FULL, FULL_SAMPLE, SEARCH
 from tests.hostile.fuzz import IS_LONG, fuzz, tried
-from tests.kernels.conftest import made_group
 from tests.report.hostile import NASTY, texts
 from tests.report.reading import Strict
 from tests.running import call_cmemrun

@@ -1,80 +1,62 @@
 """The same acceptance tests on every kernel: here, and in guests by ``scripts/kernels test``."""
 
-import contextlib
 import ctypes
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cmemrun.backends import tree
-from tests.conftest import hierarchy_of_memory, in_guest
+from tests.conftest import Cmemrun, Result
+from tests.loads import LOAD, Hold
 
-LOADS = str(Path(__file__).with_name("loads.py"))
-MIB = 2**20
 PR_SET_THP_DISABLE = 41
-WITHOUT_KMSG = ("unshare", "-m", "sh", "-c", 'mount --bind /dev/null /dev/kmsg; exec "$@"', "-")
-"""What is run behind this finds the kernel log's device put out of sight."""
-
-
-def linux() -> tuple[int, ...]:
-    """The first two numbers of this kernel's release."""
-    return tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
 
 
 @pytest.fixture
-def load(cmemrun: Callable[..., Any]) -> Callable[..., Any]:
-    """Measure one of the known loads: ``load("anon", "64")``, ``options=[…]`` for cmemrun's own."""
+def hold(tmp_path: Path) -> Iterator[Hold]:
+    """What loads hold for until the test, or its end, releases it."""
+    with Hold(tmp_path) as held:
+        yield held
 
-    def run(*arguments: str, options: tuple[str, ...] = (), **more: Any) -> Any:
-        return cmemrun(*options, "--", sys.executable, "-S", "-E", LOADS, *arguments, **more)
+
+@pytest.fixture
+def load(cmemrun: Cmemrun, tmp_path: Path) -> Callable[..., Result]:
+    """Measure one of the known loads: ``load("anon", "64")``, ``options=[…]`` for cmemrun's own.
+
+    ``held``: it holds until it was sampled at its height. ``seen``: until the samples show that.
+    """
+
+    def run(
+        *arguments: str,
+        options: tuple[str, ...] = (),
+        held: bool = False,
+        loads: int = 1,
+        seen: Callable[..., bool] | None = None,
+        **more: Any,
+    ) -> Result:
+        if not held and seen is None:
+            return cmemrun(*options, "--", *LOAD, *arguments, **more)
+        hold = Hold(tmp_path)
+        if "--refresh" not in options:
+            options = (*options, "--refresh", "100ms")
+        with hold.until_sampled(loads) if seen is None else hold.until(seen, loads):
+            return cmemrun(*hold.options, *options, "--", *LOAD, *arguments, str(hold), **more)
 
     return run
 
 
-def make_group(parent: str, name: str) -> str:
-    """A group in another one, which on v2 has to hand the controller on."""
-    path = f"{parent}/{name}"
-    if hierarchy_of_memory()[0].version == 2:
-        Path(parent, "cgroup.subtree_control").write_text("+memory")
-    os.mkdir(path)
-    return path
-
-
-def limit_group(path: str, max_bytes: int) -> None:
-    """As somebody may do it with a group of theirs."""
-    version = hierarchy_of_memory()[0].version
-    limit = "memory.max" if version == 2 else "memory.limit_in_bytes"
-    Path(path, limit).write_text(str(max_bytes))
-
-
-@contextlib.contextmanager
-def made_group(name: str, max_bytes: int | None = None) -> Iterator[str]:
-    """A group beside ours that somebody else might have made, with a limit perhaps."""
-    # On v2 the tests start in the root group, which alone may have both
-    # processes and groups with controllers.
-    path = make_group(hierarchy_of_memory()[1], name)
-    hierarchical = Path(path, "memory.use_hierarchy")
-    if hierarchical.exists() and hierarchical.read_text() == "0\n":  # before Linux 5.11
-        hierarchical.write_text("1")
-    if max_bytes is not None:
-        limit_group(path, max_bytes)
-    try:
-        yield path
-    finally:
-        assert tree.end([path], 10.0)
-
-
 @pytest.fixture
-def disk(tmp_path: Path) -> str:
-    """A directory on a real disk, where a file's pages are page cache and not shmem."""
-    if in_guest():
-        return "/mnt"
-    assert os.statvfs(tmp_path).f_bavail, "no room"
-    return os.environ.get("CMEMRUN_TEST_DISK", "/var/tmp")
+def disk() -> str:
+    """A directory on a real disk, where a file's pages are page cache and not shmem.
+
+    A guest has one at /mnt.
+    """
+    usual = "/mnt" if os.path.ismount("/mnt") else "/var/tmp"
+    found = os.environ.get("CMEMRUN_TEST_DISK", usual)
+    assert os.statvfs(found).f_bavail, f"no room in {found}"
+    return found
 
 
 @pytest.fixture

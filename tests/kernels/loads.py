@@ -25,13 +25,15 @@ reread MIB TIMES PATH       a file read again and again, its cache dropped first
 warm HOT COLD SECONDS PATH  a file written and read once, and then over and over its
                             beginning of HOT MiB, so that the rest is never missed
 maps MIB [SECONDS]          an eBPF array, and a smaller one with values for each CPU
-nested MIB                  a group of its own inside ours, with a child in it
-hops GROUPS                 a page in each of so many groups of its own, which are left
+nested MIB [SECONDS]        a group of its own inside ours, with a child in it
+hops GROUPS [SECONDS]       a page in each of so many groups of its own, which are left
 inner MIB [SECONDS]         groups of its own that are charged, and removed at the end
 limited MIB TIMES           a group of its own with such a limit, in which so many children
                             want more, one after the other, and are killed
 
 A MIB of 0 is one page for the kinds made with ``touch``: the same steps, and nothing held.
+SECONDS may be the path of a FIFO instead: then it is held until that is removed and nobody has it
+open for writing, and a byte is added to the file PATH.held first.
 """
 
 import mmap
@@ -39,7 +41,7 @@ import os
 import sys
 import time
 
-TYPE_CHECKING = False  # mypy takes it for true; typing itself is a large module
+TYPE_CHECKING = False  # typing is a large module
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -65,20 +67,33 @@ def fill(memory: mmap.mmap) -> None:
         memory[start : start + len(piece)] = piece
 
 
-def none(seconds: str | float = "0.3") -> None:
-    time.sleep(float(seconds))
+def hold(until: str | float) -> None:
+    if not isinstance(until, str) or "/" not in until:
+        return time.sleep(float(until))
+    with open(f"{until}.held", "ab", buffering=0) as holding:
+        holding.write(b".")
+    try:
+        fd = os.open(until, os.O_RDONLY)
+    except FileNotFoundError:  # it is over
+        return None
+    os.read(fd, 1)
+    return os.close(fd)
+
+
+def none(seconds: str | float = HOLD) -> None:
+    hold(seconds)
 
 
 def anon(mib: str, seconds: str | float = HOLD) -> mmap.mmap:
     memory = touch(int(mib))
-    time.sleep(float(seconds))
+    hold(seconds)
     return memory
 
 
 def pages(mib: str, size: str, seconds: str | float = HOLD) -> mmap.mmap:
     advice = {"small": mmap.MADV_NOHUGEPAGE, "huge": mmap.MADV_HUGEPAGE}[size]
     memory = touch(int(mib), advice=advice)
-    time.sleep(float(seconds))
+    hold(seconds)
     return memory
 
 
@@ -88,7 +103,7 @@ def file(mib: str, directory: str, seconds: str | float = HOLD) -> None:
         for _ in range(0, int(mib) * MIB, len(PIECE)):
             out.write(PIECE)
         os.fsync(out.fileno())
-        time.sleep(float(seconds))
+        hold(seconds)
     os.unlink(path)
 
 
@@ -96,7 +111,7 @@ def read(path: str, seconds: str | float = HOLD) -> None:
     fd, piece = os.open(path, os.O_RDONLY), bytearray(65536)
     while os.readv(fd, [piece]):
         pass
-    time.sleep(float(seconds))
+    hold(seconds)
 
 
 def mapped(path: str, seconds: str | float = HOLD) -> mmap.mmap:
@@ -104,13 +119,13 @@ def mapped(path: str, seconds: str | float = HOLD) -> mmap.mmap:
         memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
     for start in range(0, len(memory), PAGE):
         memory[start]
-    time.sleep(float(seconds))
+    hold(seconds)
     return memory
 
 
 def shared(mib: str, seconds: str | float = HOLD) -> mmap.mmap:
     memory = touch(int(mib), mmap.MAP_SHARED)
-    time.sleep(float(seconds))
+    hold(seconds)
     return memory
 
 
@@ -120,7 +135,7 @@ def sparse(regions: str, seconds: str | float = HOLD) -> mmap.mmap:
     memory.madvise(mmap.MADV_NOHUGEPAGE)
     for start in range(0, len(memory), 2 * MIB):
         memory[start] = 1
-    time.sleep(float(seconds))
+    hold(seconds)
     return memory
 
 
@@ -134,7 +149,7 @@ def kernel(mib: str, seconds: str | float = HOLD) -> None:
         for _ in range(0, MIB, len(PIECE)):
             os.write(writing, PIECE)
         ends.append((reading, writing))
-    time.sleep(float(seconds))
+    hold(seconds)
 
 
 def unix(mib: str, seconds: str | float = HOLD) -> object:
@@ -145,7 +160,7 @@ def unix(mib: str, seconds: str | float = HOLD) -> object:
     sender.setsockopt(_socket.SOL_SOCKET, 32, 2 * int(mib) * MIB)  # SO_SNDBUFFORCE
     for _ in range(0, int(mib) * MIB, 32768):
         sender.send(PIECE[:32768])
-    time.sleep(float(seconds))
+    hold(seconds)
     return receiver
 
 
@@ -158,10 +173,10 @@ def tcp(mib: str, seconds: str | float = HOLD) -> object:
     listener.listen(1)
     sender = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     sender.connect(listener.getsockname())
-    receiver = listener._accept()  # type: ignore[attr-defined]  # typeshed has no such
+    receiver: object = listener._accept()  # type: ignore[attr-defined]
     for _ in range(0, int(mib) * MIB, len(PIECE)):
         sender.sendall(PIECE)
-    time.sleep(float(seconds))
+    hold(seconds)
     return receiver
 
 
@@ -189,7 +204,7 @@ def stacks(threads: str, kib: str, seconds: str | float = HOLD) -> None:
         _thread.start_new_thread(touch_own, ())
         while len(touched) == number:
             time.sleep(0.0005)
-    time.sleep(float(seconds))
+    hold(seconds)
     os._exit(0)
 
 
@@ -215,7 +230,7 @@ def fork_all(children: int, act: "Callable[[], mmap.mmap | None]", seconds: str 
     got = 0
     while got < children:
         got += len(os.read(ready, 16))
-    time.sleep(float(seconds))
+    hold(seconds)
     os.close(go)
     for _ in range(children):
         os.wait()
@@ -234,13 +249,14 @@ def spike(mib: str, milliseconds: str) -> None:
 
 def freed(mib: str, seconds: str | float = HOLD) -> None:
     memory = touch(int(mib))
-    time.sleep(float(seconds))
+    hold(seconds)
     memory.close()
-    time.sleep(float(seconds))
+    hold(seconds)
 
 
 def daemon() -> None:
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         os.setsid()
         if os.fork() == 0:
             null = os.open(os.devnull, os.O_RDWR)
@@ -248,7 +264,7 @@ def daemon() -> None:
                 os.dup2(null, fd)
             time.sleep(1000)
         os._exit(0)
-    time.sleep(0.1)
+    os.waitpid(child, 0)
 
 
 def chain() -> None:
@@ -284,21 +300,21 @@ def reread(mib: str, times: str, path: str) -> None:
             pass
 
 
-def warm(hot: str, cold: str, seconds: str, path: str) -> None:
-    end = int(hot) * MIB
-    with open(path, "wb") as file:
+def warm(hot: str, cold: str, seconds: str | float, path: str) -> None:
+    hot_bytes = int(hot) * MIB
+    with open(path, "wb") as out:
         for _ in range(int(hot) + int(cold)):
-            file.write(b"x" * MIB)
-        file.flush()
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            out.write(b"x" * MIB)
+        out.flush()
+        os.fsync(out.fileno())
+        os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     deadline, piece = time.monotonic() + float(seconds), bytearray(65536)
     with open(path, "rb", buffering=0) as file:
         while file.readinto(piece):
             pass
         while time.monotonic() < deadline:
             file.seek(0)
-            while file.tell() < end:
+            while file.tell() < hot_bytes:
                 file.readinto(piece)
             time.sleep(0.02)
 
@@ -322,7 +338,7 @@ def maps(mib: str, seconds: str | float = HOLD) -> None:
         attributes = ctypes.create_string_buffer(struct.pack("5I", kind, 4, 1024, entries, 0), 72)
         if libc.syscall(number, 0, attributes, 72) < 0:  # BPF_MAP_CREATE
             raise OSError(ctypes.get_errno(), "bpf")
-    time.sleep(float(seconds))
+    hold(seconds)
 
 
 def own_group() -> str:
@@ -353,7 +369,7 @@ def inner(mib: str, seconds: str | float = HOLD) -> None:
     if os.fork() == 0:
         move(groups[1])
         memory = touch(int(mib))
-        time.sleep(float(seconds))
+        hold(seconds)
         os._exit(0 if memory else 1)
     os.wait()
     remove(groups[1])
@@ -365,7 +381,7 @@ def inner(mib: str, seconds: str | float = HOLD) -> None:
         remove(beside)
 
 
-def hops(groups: str) -> None:
+def hops(groups: str, seconds: str | float = HOLD) -> None:
     own, held = own_group(), []
     os.mkdir(own + "/hop")
     move(own + "/hop")
@@ -376,7 +392,7 @@ def hops(groups: str) -> None:
         os.mkdir(group)
         move(group)
         held.append(touch(0))
-    time.sleep(HOLD)
+    hold(seconds)
 
 
 def hand_on(group: str, change: str) -> bool:
@@ -402,21 +418,24 @@ def remove(group: str) -> None:
     return os.rmdir(group)
 
 
-def nested(mib: str) -> None:
+def nested(mib: str, seconds: str | float = HOLD) -> None:
     own = own_group()
     os.makedirs(own + "/inner/innermost")
     child = os.fork()
     if child == 0:
         move(own + "/inner/innermost")
         memory = touch(int(mib))
-        time.sleep(HOLD)
+        hold(seconds)
         os._exit(0 if memory else 1)
     os.waitpid(child, 0)
     # The groups are left for whoever cleans up, one of them with somebody in it.
+    moved, tell = os.pipe()
     if os.fork() == 0:
         move(own + "/inner")
+        os.write(tell, b".")
         time.sleep(1000)
-    time.sleep(0.1)
+    os.close(tell)
+    os.read(moved, 1)
 
 
 def limited(mib: str, times: str) -> None:

@@ -1,11 +1,11 @@
 """Groups that others made, watched on every kernel: nothing in them is changed by that."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,20 +16,13 @@ import pytest
 
 from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import detect
-from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory, in_guest
-from tests.kernels.conftest import (
-    LOADS,
-    WITHOUT_KMSG,
-    limit_group,
-    linux,
-    made_group,
-    make_group,
-)
+from tests.cgroups import limit_group, made_group, make_group
+from tests.conftest import CMEMRUN, Cmemrun, hierarchy_of_memory
+from tests.kernels.kernel import WITHOUT_KMSG, linux
+from tests.loads import LOAD, LOADS, MIB, Hold, samples_of
+from tests.waiting import until
 
-MIB = 2**20
 HAS_PRESSURE = os.path.exists("/proc/pressure/memory")
-# A guest is an order of magnitude slower to start a program.
-PATIENCE = 4 if in_guest() else 1
 
 
 @pytest.fixture
@@ -42,11 +35,16 @@ def group() -> Iterator[str]:
 def start(group: str, *load: str) -> "subprocess.Popen[bytes]":
     """A load in the group, from its first page on."""
     code = 'echo $$ > $0/cgroup.procs; exec "$@"'
-    program = [sys.executable, "-S", "-E", LOADS, *load]
-    process = subprocess.Popen(["sh", "-c", code, group, *program])
-    while str(process.pid) not in Path(group, "cgroup.procs").read_text().split():
-        time.sleep(0.01)
+    process = subprocess.Popen(["sh", "-c", code, group, *LOAD, *load])
+    procs = Path(group, "cgroup.procs")
+    until("it is in its group", lambda: str(process.pid) in procs.read_text().split())
     return process
+
+
+def end(*processes: "subprocess.Popen[bytes]") -> None:
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def files(group: str) -> dict[str, str]:
@@ -57,27 +55,30 @@ def files(group: str) -> dict[str, str]:
 
 def wait_until_it_watches(watching: "subprocess.Popen[str]") -> None:
     """That is when the sampler's thread is there, after the first sample."""
-    deadline = time.monotonic() + 60
-    while psutil.Process(watching.pid).num_threads() == 1:
-        assert time.monotonic() < deadline and watching.poll() is None
-        time.sleep(0.02)
+    process = psutil.Process(watching.pid)
+    until("it watches", lambda: watching.poll() is not None or process.num_threads() > 1)
+    assert watching.poll() is None
 
 
 def test_a_group_until_it_is_empty(group: str, tmp_path: Path) -> None:
     before = files(group)
     process = start(group, "anon", "40", "600")
-    document = tmp_path / "watched.json"
-    command = [CMEMRUN, "attach", "--cgroup", group, "--refresh", "100ms", "--json", str(document)]
+    document, record = tmp_path / "watched.json", tmp_path / "watched.jsonl"
+    options = ["--refresh", "100ms", "--json", str(document), "--record", str(record)]
+    command = [CMEMRUN, "attach", "--cgroup", group, *options]
     started = time.monotonic()
     watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_until_it_watches(watching)
-    deadline = time.monotonic() + 60
-    while psutil.Process(process.pid).memory_info().rss < 45 * MIB:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
-    time.sleep(PATIENCE)
-    process.kill()
-    process.wait()
+    watched = time.monotonic()
+
+    def seen() -> bool:
+        samples = samples_of(record)
+        whole = any((sample["anon_bytes"] or 0) >= 40 * MIB for sample in samples)
+        return whole and any("processes" in sample for sample in samples)
+
+    until("the load and who it is was seen", seen)
+    lasted = time.monotonic() - watched
+    end(process)
     _, told = watching.communicate(timeout=60)
     assert watching.returncode == 0, told
     run: Any = json.loads(document.read_text())
@@ -85,7 +86,7 @@ def test_a_group_until_it_is_empty(group: str, tmp_path: Path) -> None:
     assert run["exit"]["status"] is None and run["command"] == []
     assert 40 * MIB <= run["peak_anon_bytes"] <= 50 * MIB
     assert 40 * MIB <= run["peak_bytes"] <= 52 * MIB
-    assert PATIENCE <= run["wall_seconds"] <= time.monotonic() - started
+    assert lasted <= run["wall_seconds"] <= time.monotonic() - started
     assert run["at_peak"]["processes"][0]["pid"] == process.pid
     assert "watched for" in told and group in told
     assert files(group) == before
@@ -109,8 +110,7 @@ def test_an_older_peak_is_not_taken_for_ours(cmemrun: Cmemrun, group: str) -> No
     if not ours:
         said = "is older than the watch" if marked else "keeps no high-water mark"
         assert [note for note in run["method"]["notes"] if said in note], run["method"]["notes"]
-    process.kill()
-    process.wait()
+    end(process)
 
 
 def watch_a_kill(
@@ -123,7 +123,6 @@ def watch_a_kill(
     wait_until_it_watches(watching)
     victim = start(group, "anon", "128")
     assert victim.wait() != 0
-    time.sleep(0.3 * PATIENCE)
     watching.send_signal(signal.SIGINT)
     _, told = watching.communicate(timeout=60)
     return json.loads(document.read_text())["oom"], victim.pid, told
@@ -143,8 +142,7 @@ def test_a_kill_meanwhile_and_not_the_one_before(group: str, tmp_path: Path) -> 
         assert (oom["verdict"], oom["limit"]) == ("child-killed", "own"), told
         assert [one["pid"] for one in oom["victims"]] == [victim], told
         assert f"{'dmesg' if before else '/dev/kmsg'}: killed" in told
-    process.kill()
-    process.wait()
+    end(process)
 
 
 def test_a_limit_above_of_a_group_with_the_same_name(group: str, tmp_path: Path) -> None:
@@ -154,24 +152,25 @@ def test_a_limit_above_of_a_group_with_the_same_name(group: str, tmp_path: Path)
     oom, victim, _ = watch_a_kill(inner, tmp_path, ["--cgroup", inner])
     assert (oom["verdict"], oom["limit"]) == ("child-killed", "ancestor")
     assert [one["pid"] for one in oom["victims"]] == [victim]
-    process.kill()
-    process.wait()
+    end(process)
 
 
-def test_a_container_by_its_id_and_counters_from_now_on(cmemrun: Cmemrun, group: str) -> None:
+def test_a_container_by_its_id_and_counters_from_now_on(
+    cmemrun: Cmemrun, group: str, hold: Hold
+) -> None:
     start(group, "anon", "10", "0.1").wait()
-    process = start(group, "none", "600")
-    time.sleep(0.5 * PATIENCE)
+    process = start(group, "none", str(hold))
+    until("it has started", hold.loads)
     run = cmemrun("attach", "--container", "ab12ab12", "--for", "400ms", verb=True)
     assert run["method"]["group"] == group
     # Of ten MiB that somebody touched before there is nothing.
     assert run["paging"]["pgfault"] < 1500, run["paging"]
-    process.kill()
-    process.wait()
+    end(process)
     refused = cmemrun("attach", "--container", "ab12ab12", verb=True)
     assert refused.status == 125 and "there is no process" in refused.stderr
 
 
+@pytest.mark.kernel_independent
 def test_ctrl_c_ends_it_with_a_report(group: str, tmp_path: Path) -> None:
     process = start(group, "none", "60")
     document = tmp_path / "watched.json"
@@ -182,8 +181,7 @@ def test_ctrl_c_ends_it_with_a_report(group: str, tmp_path: Path) -> None:
     wait_until_it_watches(watching)
     watching.send_signal(signal.SIGINT)
     _, told = watching.communicate(timeout=60)
-    process.kill()
-    process.wait()
+    end(process)
     assert watching.returncode == 0 and "watched for" in told
     run: Any = json.loads(document.read_text())
     assert run["wall_seconds"] > 0
@@ -203,14 +201,14 @@ def test_a_group_that_is_removed(cmemrun: Cmemrun, group: str) -> None:
         [CMEMRUN, "attach", "--cgroup", inner, "-q"], stderr=subprocess.PIPE, text=True
     )
     wait_until_it_watches(watching)
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 5
-    while os.path.isdir(inner) and time.monotonic() < deadline:
-        try:
+    end(process)
+
+    def is_removed() -> bool:
+        with contextlib.suppress(OSError):  # who has ended is in there a moment longer
             os.rmdir(inner)
-        except OSError:
-            time.sleep(0.01)
+        return not os.path.isdir(inner)
+
+    until("the group is removed", is_removed)
     _, told = watching.communicate(timeout=60)
     assert watching.returncode == 0, told
 
@@ -220,10 +218,7 @@ def test_time_lost_where_the_trees_have_other_paths(cmemrun: Cmemrun, tmp_path: 
     inner = "sleep 60 & echo $! > $0.new; mv $0.new $0; wait"
     told = tmp_path / "pid"
     running = subprocess.Popen([CMEMRUN, "-q", "--", "sh", "-c", inner, str(told)])
-    deadline = time.monotonic() + 60
-    while not told.exists():
-        assert time.monotonic() < deadline and running.poll() is None
-        time.sleep(0.02)
+    until("the program says who it is", told.exists)
     pid = told.read_text().strip()
     run = cmemrun("attach", "--pid", pid, "--for", "300ms", verb=True)
     running.terminate()
@@ -234,15 +229,18 @@ def test_time_lost_where_the_trees_have_other_paths(cmemrun: Cmemrun, tmp_path: 
         assert run["pressure"] is None
         assert re.search(r"^stalled +not offered here: .*(no v2 tree$|psi=0)", run.stderr, re.M)
     else:
-        assert run["pressure"]["some_seconds"] < PATIENCE and "waiting for memory" in run.stderr
+        assert (
+            run["pressure"]["some_seconds"] <= run["wall_seconds"]
+            and "waiting for memory" in run.stderr
+        )
 
 
+@pytest.mark.needs("psi", "hybrid")
 def test_a_group_that_holds_others_too_is_not_taken_for_its_own(
     cmemrun: Cmemrun, group: str, tmp_path: Path
 ) -> None:
     other = detect().v2
-    if other is None or hierarchy_of_memory()[0].version == 2 or not HAS_PRESSURE:
-        return
+    assert other is not None
     beside, inside = (f"{other.point}/somebodys-{os.getpid()}{name}" for name in ("", "/inside"))
     process, another = start(group, "none", "600"), subprocess.Popen(["sleep", "600"])
     attach = ("attach", "--cgroup", group, "--for", "100ms")
@@ -260,10 +258,7 @@ def test_a_group_that_holds_others_too_is_not_taken_for_its_own(
         Path(inside, "cgroup.procs").write_text(str(process.pid))
         assert has_pressure(cmemrun(*attach, verb=True))
         # Not so one that holds others, whom only those outside our PID namespace see.
-        process.kill()
-        process.wait()
-        another.kill()
-        another.wait()
+        end(process, another)
         process, another = subprocess.Popen(["sleep", "600"]), subprocess.Popen(["sleep", "600"])
         code = """
 sleep 600 &
@@ -277,9 +272,7 @@ kill $!
         subprocess.run([*alone, CMEMRUN, *attach, "-q", "--json", str(document)], check=True)
         assert json.loads(document.read_text())["pressure"] is None
     finally:
-        for one in (process, another):
-            one.kill()
-            one.wait()
+        end(process, another)
         tree.end([beside], 5)
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 
 from tests.conftest import CMEMRUN, hierarchy_of_memory
-from tests.kernels.conftest import linux
+from tests.kernels.kernel import linux
 
 
 def test_what_this_kernel_offers() -> None:

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from cmemrun.kernel.hierarchy import detect
+import pytest
+
 from tests.conftest import Cmemrun
+from tests.kernels.kernel import VERSION
 from tests.kubernetes.pods import POD
-
-MIB = 2**20
-VERSION = 2 if detect().v1("memory") is None else 1
+from tests.loads import LOAD, MIB
 
 
+@pytest.mark.kernel_independent
 def test_a_container_of_a_pod(cmemrun: Cmemrun, tmp_path: Path) -> None:
     path = tmp_path / "pod.yaml"
     path.write_text(POD)
@@ -29,11 +30,13 @@ def test_a_container_of_a_pod(cmemrun: Cmemrun, tmp_path: Path) -> None:
     assert "shown by" in run.stderr and "kubectl top" in run.stderr
 
 
+@pytest.mark.kernel_independent
 def test_what_was_asked_for_by_name_goes_first(cmemrun: Cmemrun) -> None:
     run = cmemrun("--docker", "-m 128m --oom-score-adj 100", "--limit", "64Mi", "true")
     assert run["limits"]["max_bytes"] == 64 * MIB and run["limits"]["oom_score_adj"] == 100
 
 
+@pytest.mark.kernel_independent
 def test_podman_limits_what_it_was_not_asked_to(cmemrun: Cmemrun) -> None:
     run = cmemrun("--podman", "-m 4m --oom-score-adj 100", "true")
     limits = run["limits"]
@@ -45,7 +48,7 @@ def test_podman_limits_what_it_was_not_asked_to(cmemrun: Cmemrun) -> None:
 
 
 def test_the_whole_container_is_killed(cmemrun: Cmemrun) -> None:
-    eater = "python3 -c 'x = bytearray(96 << 20); x[::4096] = b\"x\" * len(x[::4096])'"
+    eater = " ".join((*LOAD, "anon", "96"))
     run = cmemrun("--k8s-limit", "48Mi", "--", "sh", "-c", f"{eater}; exit 0")
     if VERSION == 2:
         assert run.status == 137 and run["oom"]["verdict"] == "group-killed"
