@@ -125,11 +125,13 @@ def wait_for_sample():
     while os.path.getsize(sys.argv[1]) == size:
         time.sleep(0.01)
 
+begun = time.monotonic()
 wait_for_sample()
 for step in (-86400, 3 * 86400, -2 * 86400):
     time.clock_settime(time.CLOCK_REALTIME, time.time() + step)
     wait_for_sample()
     wait_for_sample()
+print(time.monotonic() - begun)
 """
 
 
@@ -144,5 +146,5 @@ def test_a_clock_that_is_set(cmemrun: Cmemrun, hold: Hold) -> None:
     assert run.status == 0, run.stderr
     times = [sample["elapsed_seconds"] for sample in run["samples"]]
     assert times == sorted(times) and len(times) > 5
-    assert 0.05 * (len(times) - 4) < times[-1] < took
-    assert times[-2] < run["wall_seconds"] < took
+    assert float(run.stdout) < run["wall_seconds"] < took
+    assert times[-1] < took
