@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +12,23 @@ from typing import Any
 
 from tests.waiting import PATIENCE_SECONDS, until
 
-__all__ = ["LOAD", "LOADS", "MIB", "Hold", "samples_of"]
+__all__ = ["LOAD", "LOADS", "MIB", "Hold", "running", "samples_of"]
 
 LOADS = str(Path(__file__).with_name("kernels") / "loads.py")
 LOAD = (sys.executable, "-S", "-E", LOADS)
 MIB = 2**20
 
 Seen = Callable[[Sequence[Any]], bool]
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], **more: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A command while the block runs; a block that fails ends it, and does not wait for it."""
+    with subprocess.Popen(command, text=True, **more) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def samples_of(record: Path) -> list[Any]:
@@ -80,8 +91,8 @@ class Hold:
 
         def watch() -> None:
             try:
-                until("the loads hold", lambda: over.is_set() or self.loads() >= loads, every=0.02)
-                until("it was seen", lambda: over.is_set() or seen(self.samples()), every=0.02)
+                until("the loads hold", lambda: over.is_set() or self.loads() >= loads, every=0.05)
+                until("it was seen", lambda: over.is_set() or seen(self.samples()), every=0.1)
                 if not over.is_set():
                     shown.set()
             finally:

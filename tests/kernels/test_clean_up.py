@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CMEMRUN, Cmemrun, Result, groups, processes
-from tests.loads import LOAD, LOADS, Hold
+from tests.loads import LOAD, LOADS, Hold, running
 from tests.waiting import until
 
 Load = Callable[..., Result]
@@ -26,15 +26,19 @@ Load = Callable[..., Result]
 # fork: flush_tlb_mm walks over what exit_mmap passes over (XA_ZERO_ENTRY, kernel/fork.c).
 needs_kill_in_fork = pytest.mark.needs("kill_in_fork")
 # At so many moments a run is killed, spread over the whole of it.
-MOMENTS = 500 if os.environ.get("CMEMRUN_TEST_LONG") else 12
+MOMENTS = 500 if os.environ.get("CMEMRUN_TEST_LONG") else 8
 
 
 def wait_for_group(before: set[str]) -> None:
-    until("its group is there", lambda: groups() - before)
+    until("its group is there", lambda: groups() - before, every=0.05)
 
 
 def wait_for_nothing(mark: str, before: set[str]) -> None:
-    until("no group and no process is left", lambda: not (groups() - before or processes(mark)))
+    until(
+        "no group and no process is left",
+        lambda: not (groups() - before or processes(mark)),
+        every=0.05,
+    )
 
 
 def test_a_daemon_is_ended_and_named(load: Load) -> None:
@@ -107,10 +111,9 @@ def test_what_lingers_is_waited_for(cmemrun: Cmemrun) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_waiting_can_be_ended(signum: signal.Signals, hold: Hold) -> None:
     command = ["--refresh", "50ms", *hold.options, "--linger", "wait", "--"]
-    with subprocess.Popen(
+    with running(
         [CMEMRUN, "-q", *command, "sh", "-c", "sleep 1000 > /dev/null & echo $$"],
         stdout=subprocess.PIPE,
-        text=True,
     ) as run:
         assert run.stdout is not None
         main = Path("/proc", run.stdout.readline().strip())
@@ -154,7 +157,7 @@ def test_kill_9_of_cmemrun_ends_it_all(mark: str, kind: tuple[str, ...]) -> None
         found = groups() - before
         return [at for group in found for at, _, _ in os.walk(group)]
 
-    until("the load runs", runs)
+    until("the load runs", runs, every=0.05)
     run.kill()
     run.wait()
     wait_for_nothing(mark, before)
@@ -201,7 +204,7 @@ def test_kill_9_at_random_moments(mark: str, tmp_path: Path) -> None:
 
 def test_the_keeper_holds_none_of_our_files(mark: str) -> None:
     before = groups()
-    with subprocess.Popen([CMEMRUN, "-q", "sleep", "1000"]) as run:
+    with running([CMEMRUN, "-q", "sleep", "1000"]) as run:
         wait_for_group(before)
 
         def keepers() -> list[int]:
@@ -213,7 +216,7 @@ def test_the_keeper_holds_none_of_our_files(mark: str) -> None:
             ]
             return found if len(found) == 1 else []
 
-        [keeper] = until("the keeper is the only fork", keepers)
+        [keeper] = until("the keeper is the only fork", keepers, every=0.1)
         assert os.getsid(keeper) == keeper
         held = {os.readlink(f"/proc/{keeper}/fd/{fd}") for fd in os.listdir(f"/proc/{keeper}/fd")}
         # Its pipe, and since Linux 5.3 what tells of our end (of another name since 6.9).
@@ -229,7 +232,7 @@ def test_the_keeper_holds_none_of_our_files(mark: str) -> None:
 @pytest.mark.kernel_independent
 def test_killing_all_that_is_called_cmemrun(mark: str) -> None:
     before = groups()
-    with subprocess.Popen([CMEMRUN, "-q", "sleep", "100"]) as run:
+    with running([CMEMRUN, "-q", "sleep", "100"]) as run:
         wait_for_group(before)
         for pid in processes(mark):
             # With the first of them others may be gone.
@@ -242,7 +245,7 @@ def test_killing_all_that_is_called_cmemrun(mark: str) -> None:
 @pytest.mark.kernel_independent
 def test_a_dead_keeper_is_no_harm(mark: str, hold: Hold) -> None:
     before = groups()
-    with subprocess.Popen([CMEMRUN, "-q", "--", *LOAD, "none", str(hold)]) as run:
+    with running([CMEMRUN, "-q", "--", *LOAD, "none", str(hold)]) as run:
         wait_for_group(before)
         until("the program runs", hold.loads)
         keepers = [pid for pid in processes(mark) if pid != run.pid and os.getsid(pid) == pid]

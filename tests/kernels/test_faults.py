@@ -13,7 +13,7 @@ import pytest
 
 from tests.cgroups import made_group
 from tests.conftest import CMEMRUN, Cmemrun, groups, hierarchy_of_memory
-from tests.loads import Hold
+from tests.loads import Hold, running
 from tests.waiting import until
 
 NUMBERS_END = (
@@ -33,8 +33,8 @@ def started(hold: Hold, *options: str) -> "Iterator[tuple[subprocess.Popen[str],
 
     script = ["sh", "-c", f"read over < {hold}; exit 7"]
     command = [CMEMRUN, "--refresh", "100ms", *options, *script]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
-        yield run, Path(until("it runs", group))
+    with running(command, stderr=subprocess.PIPE) as run:
+        yield run, Path(until("it runs", group, every=0.05))
 
 
 def members(group: str) -> list[str]:

@@ -29,15 +29,15 @@ def test_what_needs_40_mib_is_found_in_few_runs(tmp_path: Path, attempt: int) ->
 
 @pytest.mark.kernel_independent
 def test_what_reads_a_file_again_and_again_has_a_knee(tmp_path: Path, disk: str) -> None:
-    mib = 300 if IS_LONG else 40
+    mib = 300 if IS_LONG else 64
     path = f"{disk}/cmemrun-reread-{os.getpid()}"
     load = [*LOAD, "reread", str(mib)]
     try:
         subprocess.run([*load, "0", path], check=True)
-        found = fit(tmp_path, "--", *load, "3", path)
+        found = fit(tmp_path, "--", *load, "5", path)
         # What the last one under a limit did not leave in the cache.
         Path(path).read_bytes()
-        warm = fit(tmp_path, "--max-runs", "1", "--", *load, "-3", path, status=1)
+        warm = fit(tmp_path, "--max-runs", "1", "--", *load, "-5", path, status=1)
     finally:
         os.unlink(path)
     assert found["is_complete"] and found["cliff_bytes"] <= 24 * MIB

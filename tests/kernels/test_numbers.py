@@ -37,7 +37,7 @@ def test_64_mib_is_64_mib_and_the_start(
     without_huge_pages: None, load: Load, nothing: Result
 ) -> None:
     start, resolution = nothing["peak_bytes"], nothing["method"]["resolution_bytes"]
-    runs = [load("anon", "64", held=True) for _ in range(3)]
+    runs = [load("anon", "64", held=True) for _ in range(2)]
     peaks = [run["peak_bytes"] for run in runs]
     assert min(peaks) >= 64 * MIB
     # Page tables, and what is charged in advance, of either.
@@ -160,8 +160,9 @@ def test_what_is_charged_in_advance_to_inner_groups_is_within_the_resolution(
     load: Load, nothing: Result
 ) -> None:
     run = load("hops", "7", held=True)
-    at_peak = run["at_peak"]
-    parts = sum(at_peak[f"{name}_bytes"] for name in ("anon", "file", "kernel"))
+    # They only grow until the end, and the kernel adds them up late.
+    names = ("anon_bytes", "file_bytes", "kernel_bytes")
+    parts = max(sum(sample[name] for name in names) for sample in run["samples"])
     print(f"{run['peak_bytes'] - parts} too high, {run['method']['resolution_bytes']} said")
     kernel = linux()
     # memory.stat itself may lag by as much; before rstat (Linux 5.13, commit 2d146aa3aa84)

@@ -1,5 +1,7 @@
 """The fourth way: nobody may make a group, so the processes are watched."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -11,10 +13,16 @@ import pytest
 
 from tests.conftest import CMEMRUN, ORDINARY, Cmemrun, Result, processes
 from tests.kernels.kernel import VERSION, linux
-from tests.loads import LOAD, LOADS, MIB, Hold
+from tests.loads import LOAD, MIB, Hold, running
 from tests.waiting import until
 
 Load = Callable[..., Result]
+
+
+def session_of(pid: int) -> int | None:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return None
 
 
 @pytest.fixture
@@ -103,18 +111,23 @@ def test_what_lingers_is_waited_for(cmemrun: Cmemrun) -> None:
 
 @pytest.mark.kernel_independent
 def test_kill_9_ends_what_was_last_seen(mark: str, hold: Hold) -> None:
-    options = ["--backend", "proc", "--refresh", "100ms", "--linger", "wait", *hold.options]
-    with subprocess.Popen([CMEMRUN, "-q", *options, "--", *LOAD, "daemon"]) as run:
+    options = ["--backend", "proc", "--processes", "--refresh", "100ms", "--linger", "wait"]
+    options += hold.options
+    with running([CMEMRUN, "-q", *options, "--", *LOAD, "daemon"]) as run:
 
-        def is_alone() -> bool:
-            lines = [line for pid, line in processes(mark).items() if pid != run.pid]
-            return [CMEMRUN in line for line in lines if LOADS in line].count(False) == 1
+        def daemons() -> list[int]:
+            """Neither in our session, as the load is, nor the leader of its own."""
+            loads = [pid for pid, line in processes(mark).items() if CMEMRUN not in line]
+            return [pid for pid in loads if session_of(pid) not in (None, pid, os.getsid(0))]
 
-        until("the daemon is all that is left of it", is_alone)
-        seen = len(hold.samples())
-        until("it was seen", lambda: len(hold.samples()) >= seen + 2)
+        def is_seen() -> bool:
+            looks = [sample.get("processes", []) for sample in hold.samples()]
+            return any(who["pid"] == daemon for look in looks for who in look)
+
+        [daemon] = until("the daemon is all that is left of it", daemons, every=0.1)
+        until("it was seen", is_seen, every=0.1)
         run.kill()
-    until("nothing is left", lambda: not processes(mark))
+    until("nothing is left", lambda: not processes(mark), every=0.05)
 
 
 @pytest.mark.kernel_independent
@@ -164,7 +177,7 @@ def test_an_ordinary_user_gets_it_unasked() -> None:
 @pytest.mark.kernel_independent
 def test_a_signal_still_reaches_the_program() -> None:
     script = "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done"
-    with subprocess.Popen(
+    with running(
         [CMEMRUN, "-q", "--backend", "proc", "sh", "-c", script], stdout=subprocess.PIPE
     ) as run:
         assert run.stdout is not None
