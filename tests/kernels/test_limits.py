@@ -11,6 +11,8 @@ from tests.conftest import CMEMRUN, Cmemrun
 from tests.kernels.kernel import VERSION, has_swap_accounting
 from tests.loads import MIB
 
+pytestmark = pytest.mark.quick
+
 
 def test_what_the_kernel_made_of_them(cmemrun: Cmemrun) -> None:
     told = ["--limit", "65000k", "--low", "10Mi", "--pids", "50", "--oom-score-adj", "300"]

@@ -69,6 +69,7 @@ def test_resolution_is_what_all_cpus_charge_in_advance(load: Load) -> None:
     assert run["peak_bytes"] - run["at_peak"]["usage_bytes"] <= method["resolution_bytes"]
 
 
+@pytest.mark.quick
 def test_the_method_says_what_the_number_is(load: Load) -> None:
     run = load("anon", "16")
     method = run["method"]
@@ -142,6 +143,7 @@ def test_a_spike_just_before_the_end(load: Load) -> None:
     until("one was seen with its parts", was_seen)
 
 
+@pytest.mark.quick
 def test_working_set_is_usage_without_inactive_file(load: Load, disk: str) -> None:
     run = load("file", "32", disk, held=True)
     for sample in (run["at_peak"], run["at_exit"], *run["samples"]):
@@ -150,6 +152,7 @@ def test_working_set_is_usage_without_inactive_file(load: Load, disk: str) -> No
         )
 
 
+@pytest.mark.quick
 def test_groups_made_inside_are_counted(load: Load) -> None:
     run = load("nested", "32", held=True)
     assert run["peak_bytes"] >= 32 * MIB
