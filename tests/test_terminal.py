@@ -211,6 +211,9 @@ def test_a_pager_that_stops_itself(shell: Terminal, tmp_path: Path) -> None:
     text.write_text("\n".join(f"line {number}" for number in range(200)))
     shell.sendline(f"m less {text}")
     shell.expect_exact("line 20")
+    # What comes between its writing and its waiting for a key, less keeps for the next key.
+    pager = started(shell, "less")
+    until("less waits for a key", lambda: state(pager) == "S")
     stop(shell)
     shell.sendline("fg")
     shell.expect_exact("line 20")
@@ -307,7 +310,7 @@ def test_ctrl_z_while_it_waits_for_what_lingers(shell: Terminal) -> None:
     lingering = int(matched(shell)[1])
     until("the program has ended", lambda: child_of(shell, "sh") is None)
     stop(shell)
-    assert is_stopped(lingering)
+    until("what lingers is stopped, too", lambda: is_stopped(lingering))
     shell.sendline("fg")
     in_foreground(shell, "cmemrun")
     os.kill(lingering, signal.SIGTERM)

@@ -371,7 +371,8 @@ def test_not_on_what_is_no_terminal(cmemrun: Cmemrun, tmp_path: Path) -> None:
     run = cmemrun("--live", "-q", "--refresh", "50ms", "--", "sh", "-c", "sleep 0.8; echo here")
     assert (run.status, run.stdout, run.stderr) == (0, "here\n", "")
     assert not [one for one in run["samples"] if "processes" in one]
-    seen = f"until grep -q processes {tmp_path}/record; do sleep 0.05; done"
+    # Nobody is there in its first line.
+    seen = f"until grep -q '\"processes\": *\\[{{' {tmp_path}/record; do sleep 0.05; done"
     record = ["--record", str(tmp_path / "record"), "--refresh", "50ms"]
     both = cmemrun("--live", "--processes", "-q", *record, "--", "sh", "-c", seen)
     assert [one for one in both["samples"] if "processes" in one]
