@@ -11,26 +11,46 @@ With ``CMEMRUN_TEST_REPORT`` set to a path, the record is written there as JSON:
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-FEATURES: dict[str, Callable[[], bool]] = {
-    "smp": lambda: (os.cpu_count() or 1) > 1,
-    "huge_pages": lambda: _reads("/sys/kernel/mm/transparent_hugepage/enabled", "[always]"),
-    "psi": lambda: Path("/proc/pressure/memory").exists() and _is_v2(),
-}
-"""What a kernel may lack, and whether the one we run on has it."""
+from cmemrun.kernel.hierarchy import detect
 
 
 def _reads(path: str, word: str) -> bool:
     return Path(path).exists() and word in Path(path).read_text()
 
 
-def _is_v2() -> bool:
-    return Path("/sys/fs/cgroup/cgroup.controllers").exists()
+def _has_memory(*, version: int) -> bool:
+    memory = detect().memory
+    return memory is not None and memory.version == version
+
+
+def _copies_memory_for_a_fork_safely() -> bool:
+    # User-Mode Linux from 6.8 on panics where a process is killed meanwhile: flush_tlb_mm walks
+    # over what exit_mmap passes over (XA_ZERO_ENTRY, kernel/fork.c).
+    release = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+    return release < (6, 8) or not _reads("/proc/cpuinfo", "User Mode Linux")
+
+
+FEATURES: dict[str, Callable[[], bool]] = {
+    "smp": lambda: (os.cpu_count() or 1) > 1,
+    "huge_pages": lambda: _reads("/sys/kernel/mm/transparent_hugepage/enabled", "[always]"),
+    "psi": lambda: Path("/proc/pressure/memory").exists() and detect().v2 is not None,
+    "v1": lambda: _has_memory(version=1),
+    "v2": lambda: _has_memory(version=2),
+    "hybrid": lambda: _has_memory(version=1) and detect().v2 is not None,
+    "own_machine": lambda: "CMEMRUN_TEST_GUEST" in os.environ,
+    "kill_in_fork": _copies_memory_for_a_fork_safely,
+}
+"""What a machine may lack, and whether the one we run on has it.
+
+``own_machine``: nobody else is on it, and what the tests set for all of it is set for them alone.
+"""
 
 
 class _Record:

@@ -22,8 +22,6 @@ from tests.waiting import until
 
 Load = Callable[..., Result]
 
-# User-Mode Linux from 6.8 on panics where a process is killed while its memory is copied for a
-# fork: flush_tlb_mm walks over what exit_mmap passes over (XA_ZERO_ENTRY, kernel/fork.c).
 needs_kill_in_fork = pytest.mark.needs("kill_in_fork")
 # At so many moments a run is killed, spread over the whole of it.
 MOMENTS = 500 if os.environ.get("CMEMRUN_TEST_LONG") else 8
