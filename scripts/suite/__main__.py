@@ -68,7 +68,8 @@ def _steps(mode: str) -> tuple[list[Step], list[str]]:
         return [*checks, *here], []
     wanted = [guest for guest in GUESTS.values() if mode == "--long" or not guest.only_long]
     guests, why = _guests(wanted)
-    return [*here, *guests, *checks], why
+    coverage = [Step("coverage", ("scripts/coverage",), lanes=2)] if mode == "--long" else []
+    return [*here, *guests, *checks, *coverage], why
 
 
 def _here(name: str, *arguments: str) -> Step:

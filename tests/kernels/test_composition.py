@@ -16,9 +16,13 @@ Load = Callable[..., Result]
 
 
 def of(sample: Any, word: str) -> dict[str, Any]:
-    """The one process that has the word on its command line; nothing where there is none."""
+    """The one load that has the word on its command line; nothing where there is none.
+
+    The shell that starts them has all of their words on its own, and so has its fork.
+    """
     told = sample.get("processes", [])
-    found = [who for who in told if word in shlex.join(who["command"])]
+    loads = [who for who in told if who["command"][:1] == [LOAD[0]]]
+    found = [who for who in loads if word in shlex.join(who["command"])]
     assert len(found) <= 1, told
     return found[0] if found else {}
 
