@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def _runs() -> Path:
 
 def _follow(machine: list[str], output: Path, console: Path, seconds: float) -> str:
     """Wait until the machine has ended; pass on what its command prints; say what went wrong."""
-    deadline = time.monotonic() + seconds
+    deadline, rest = time.monotonic() + seconds, b""
     with (
         console.open("ab") as said,
         output.open("rb") as printed,
@@ -90,13 +90,14 @@ def _follow(machine: list[str], output: Path, console: Path, seconds: float) -> 
         try:
             while True:
                 ended = _has_ended(process)
-                _pass_on(printed)
+                rest = _pass_on(rest + printed.read())
                 if ended:
                     return ""
                 if time.monotonic() > deadline:
                     return f"the guest was ended after {seconds:.0f} s"
         finally:
             _kill(process)
+            _pass_on(rest + b"\n" if rest else b"")
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -114,10 +115,12 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _pass_on(printed: Iterable[bytes]) -> None:
-    for line in printed:
-        sys.stdout.buffer.write(_REPORT.sub(b"", _STATUS.sub(b"", line)))
+def _pass_on(printed: bytes) -> bytes:
+    """Print its whole lines, without those that are for us; return what is after the last."""
+    lines, end, rest = printed.rpartition(b"\n")
+    sys.stdout.buffer.write(_REPORT.sub(b"", _STATUS.sub(b"", lines + end)))
     sys.stdout.flush()
+    return rest
 
 
 def _kernel(guest: Guest, directory: Path, *arguments: str) -> list[str]:
