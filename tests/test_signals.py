@@ -143,6 +143,7 @@ def test_new_size_of_the_terminal_is_told_and_passed_on(waiter: Foreground) -> N
     assert (program.got, resized) == ([signal.SIGWINCH], [True])
 
 
+@alone
 def test_end_of_a_child_is_no_signal_to_pass_on(waiter: Foreground) -> None:
     program = Running()
     subprocess.run(["true"], check=True)

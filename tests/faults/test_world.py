@@ -414,8 +414,9 @@ def test_a_process_that_cannot_be_killed(
     frozen = Path(freezer.point, f"cmemrun-test-{os.getpid()}")
     frozen.mkdir()
     script = (
-        f"sleep 100 > /dev/null 2>&1 & echo $! > {frozen}/cgroup.procs; "
-        f"echo FROZEN > {frozen}/freezer.state; "
+        "sleep 100 > /dev/null 2>&1 & "
+        "until grep -q sleep /proc/$!/comm; do sleep 0.01; done; "
+        f"echo $! > {frozen}/cgroup.procs; echo FROZEN > {frozen}/freezer.state; "
         f"until grep -q FROZEN {frozen}/freezer.state; do sleep 0.01; done; exit 7"
     )
     started = time.monotonic()
