@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import Mount, detect
@@ -36,11 +35,7 @@ ORDINARY = (
 needs_strace = pytest.mark.skipif(
     not shutil.which("strace"), reason="there is no strace (apt install strace)"
 )
-# A stall of the machine is no failure of a property; and CI tries the same examples each time.
 _IS_STRICT = os.environ.get("CMEMRUN_TEST_STRICT") == "1"
-settings.register_profile("steady", deadline=None)
-settings.register_profile("strict", deadline=None, derandomize=True, database=None)
-settings.load_profile("strict" if _IS_STRICT else "steady")
 
 _MARK = "CMEMRUN_TEST_MARK"
 _RUN = re.compile(r"cmemrun-\d+-")
@@ -74,9 +69,20 @@ Cmemrun = Callable[..., Result]
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # Last, when pytest itself has decided on its colours.
     session.make_usual()
+    if config.pluginmanager.has_plugin("hypothesispytest"):  # not on machines with systemd
+        _make_properties_steady()
+
+
+def _make_properties_steady() -> None:
+    """A stall of the machine is no failure of a property; CI tries the same examples each time."""
+    from hypothesis import settings
+
+    settings.register_profile("steady", deadline=None)
+    settings.register_profile("strict", deadline=None, derandomize=True, database=None)
+    settings.load_profile("strict" if _IS_STRICT else "steady")
 
 
 @pytest.hookimpl(wrapper=True)

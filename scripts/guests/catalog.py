@@ -43,7 +43,8 @@ class Guest:
     def tests(self) -> tuple[str, ...]:
         """What of the suite it runs, as arguments of pytest."""
         if self.places:
-            return ("tests/places",)
+            # No property is tried there, and hypothesis is compiled for one Python.
+            return ("tests/places", "-p", "no:hypothesispytest")
         # Who may write what of a group differs between kernels and hierarchies.
         rights = (
             "tests/hostile/test_rights.py::test_a_users_program_can_do_nothing_to_us_or_its_group"
