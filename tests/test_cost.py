@@ -28,6 +28,8 @@ from tests.conftest import CMEMRUN
 from tests.made_up import MIB
 from tests.report.live import LIMITED, SAMPLE, process
 
+pytestmark = pytest.mark.slow
+
 
 def ratio(ours: Callable[[], float], yardstick: Callable[[], float], *, rounds: int) -> float:
     """How many times the yardstick's CPU seconds ours are."""

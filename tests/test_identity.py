@@ -19,6 +19,8 @@ from cmemrun.errors import BadInput
 from cmemrun.identity import User, environment_of, find_user
 from tests.conftest import CMEMRUN, Cmemrun
 
+pytestmark = pytest.mark.slow
+
 NOBODY = pwd.getpwnam("nobody")
 
 

@@ -18,6 +18,8 @@ from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun, groups, processes
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # What differs from run to run: numbers, identifiers, sizes' units.

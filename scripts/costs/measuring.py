@@ -20,7 +20,10 @@ class Effort(NamedTuple):
     quick: bool
 
     def times(self, often: int) -> int:
-        return 2 if self.quick else often
+        return 1 if self.quick else often
+
+    def processes(self, many: int) -> int:
+        return min(many, 20) if self.quick else many
 
     def seconds(self, long: float) -> float:
         return min(long, 0.2) if self.quick else long

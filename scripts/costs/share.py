@@ -37,7 +37,7 @@ def share_of_a_core(effort: Effort) -> Table:
     for _ in range(effort.times(_ROUNDS)):
         for crowd in CROWDS:
             for refresh in REFRESHES:
-                with measured(refresh, crowd) as run:
+                with measured(refresh, effort.processes(crowd)) as run:
                     time.sleep(effort.seconds(_SETTLING_SECONDS))
                     looks[refresh][crowd].append(used(run, effort.seconds(5.0)))
         with subprocess.Popen([sys.executable, "-S", "-E", "-c", _WAKING]) as run:

@@ -14,7 +14,7 @@ PLACES = {
     "root": "root in a system service",
     "delegated": "tester in a service with Delegate=yes",
     "root-delegated": "root in a service with Delegate=yes",
-    "container": "tester in a rootless podman container of 512 MiB, the cgroup tree read-only",
+    "container": "tester in a rootless podman container of 256 MiB, the cgroup tree read-only",
     "writable-container": "the same with its private cgroup namespace writable",
 }
 """Where a command runs on a machine with systemd."""

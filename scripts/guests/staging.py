@@ -44,7 +44,7 @@ skeleton=$HOME/skeleton
 mkdir -p "$skeleton"/{usr,etc,opt,proc,sys,dev,run,tmp,root,var/tmp}
 for name in bin sbin lib lib64; do ln -sfn usr/$name "$skeleton/$name"; done
 cp /etc/{passwd,group,ld.so.cache} "$skeleton/etc/"
-exec podman --storage-driver=vfs run --rm --quiet --network=none --cgroupns=private --memory=512m \\
+exec podman --storage-driver=vfs run --rm --quiet --network=none --cgroupns=private --memory=256m \\
   "$@" --rootfs -v /usr:/usr:ro -v /opt:/opt:ro "$skeleton" bash /opt/command "$place"
 """
 # systemd has done all of this on its own machines.

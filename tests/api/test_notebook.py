@@ -11,6 +11,8 @@ from jupyter_client.manager import KernelManager
 from tests.api.conftest import groups_of, until_written
 from tests.waiting import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KernelManager]:

@@ -24,7 +24,7 @@ from tests.waiting import PATIENCE_SECONDS, slowness, until
 
 SIZES = range(16, 80, 8)
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.usefixtures("nothing_left"), pytest.mark.slow]
 
 
 def test_eight_at_once_each_get_their_own_right_number() -> None:

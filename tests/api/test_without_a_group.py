@@ -18,7 +18,7 @@ from tests.api.conftest import MIB, load, until_written
 from tests.conftest import CMEMRUN
 from tests.waiting import PATIENCE_SECONDS, slowness, until
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.usefixtures("nothing_left"), pytest.mark.slow]
 
 
 def test_what_the_caller_starts_meanwhile_is_its_own(tmp_path: Path) -> None:

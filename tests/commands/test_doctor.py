@@ -17,6 +17,8 @@ from cmemrun.model import Sample
 from cmemrun.sampler import Sampler
 from tests.conftest import CMEMRUN, ORDINARY, hierarchy_of_memory
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 
 

@@ -16,6 +16,8 @@ from tests.conftest import CMEMRUN
 from tests.running import call_cmemrun
 from tests.waiting import PATIENCE_SECONDS, until
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 
 

@@ -13,6 +13,8 @@ from tests.made_up import RUN
 from tests.running import call_cmemrun
 from tests.searches import USUAL
 
+pytestmark = pytest.mark.slow
+
 STARTS = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
 
 

@@ -15,6 +15,8 @@ from tests.conftest import Cmemrun
 from tests.made_up import RUN
 from tests.running import call_cmemrun
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 MANIFEST = Path(__file__).parents[2] / "examples/pod.yaml"
 

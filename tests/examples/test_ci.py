@@ -15,6 +15,8 @@ from junitparser import JUnitXml
 from tests.examples.conftest import Place
 from tests.examples.jobs import EXAMPLES, github, gitlab, jenkinsfile
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("schema", "name"),
@@ -81,7 +83,6 @@ class GitHub:
         return self.place.run(["bash", "-e"], script, **self.files)
 
 
-@pytest.mark.slow
 def test_github_without_sudo(place: Place) -> None:
     runner = GitHub(place)
     _, doctor, measure, compare = github("without-sudo")
@@ -116,7 +117,6 @@ def test_github_without_sudo(place: Place) -> None:
     assert again.returncode == 123, again.stderr
 
 
-@pytest.mark.slow
 def test_github_with_a_broken_budget(place: Place) -> None:
     tighten(place)
     runner = GitHub(place)
@@ -137,7 +137,6 @@ def test_github_has_the_same_budgets_with_sudo() -> None:
     assert tuple(command.partition(" -- ")[2].split()) in commands
 
 
-@pytest.mark.slow
 def test_gitlab(place: Place) -> None:
     install, measure = gitlab("memory")
     assert install == "pip install --quiet ."  # what the first step of GitHub's has done here
@@ -155,7 +154,6 @@ def test_gitlab(place: Place) -> None:
     assert verdicts(place)[1] == 1
 
 
-@pytest.mark.slow
 def test_jenkins(place: Place) -> None:
     steps = list(jenkinsfile().all("sh"))
     install, doctor, measure = (text for step in steps for text in step.texts)

@@ -21,6 +21,8 @@ from tests.examples.jobs import EXAMPLES, container, documents
 from tests.examples.slurm import cluster
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SWEEP = EXAMPLES / "sweep"
 SHELL = [SWEEP / "one.sh", SWEEP / "run.sh", SWEEP / "sweep.sbatch"]
 MANIFESTS = ["kubernetes/job.yaml", "sweep/job.yaml"]
@@ -100,7 +102,6 @@ def test_it_is_of_the_schema(name: str, version: str) -> None:
         kubernetes_validate.validate(job, version, strict=True)
 
 
-@pytest.mark.slow
 def test_with_gnu_parallel(checkout: Path) -> None:
     # Whatever the directory is called.
     name = "-a b;touch c\n'\"{} $(touch c)"
@@ -118,7 +119,6 @@ def test_a_point_that_fails_is_told(checkout: Path) -> None:
     assert sorted(os.listdir(checkout / "out")) == POINTS
 
 
-@pytest.mark.slow
 def test_with_slurm(checkout: Path) -> None:
     directory = checkout / "sweep"
     directory.mkdir()

@@ -45,6 +45,8 @@ from tests.hostile.fuzz import IS_LONG, fuzz, torn, tried
 from tests.made_up import MIB, RUN, SAMPLE
 from tests.running import call_cmemrun
 
+pytestmark = pytest.mark.slow
+
 VALUES: list[Any] = [
     None, True, False, 0, -1, 2**63, 2**64 - 1, 1 - 2**64, 2**64, 10**4000, 0.5, -0.0, 1e308,
     -1e308, float("nan"), float("-inf"), "", "max", "x" * 5000, "\0\ud800\x1b[2J",
@@ -146,7 +148,6 @@ def test_every_kind_of_value_in_every_place(
     assert len(cases) / 20 < refused < len(cases)
 
 
-@pytest.mark.slow
 def test_pictures_of_every_kind_of_value(request: pytest.FixtureRequest) -> None:
     wholes = (ONE, SEARCH)
     cases = [(one, place, value) for one in wholes for place in places(one) for value in VALUES]

@@ -28,6 +28,8 @@ from tests.hostile.fuzz import fuzz, torn
 from tests.kernel.logs import LINUX_4_19, LINUX_6_12, MACHINE, TOGETHER
 from tests.kubernetes.pods import POD
 
+pytestmark = pytest.mark.slow
+
 # Whatever the kernel lets stand in a name: all but the end of a line, and NUL.
 NAMES = st.binary(min_size=1, max_size=40).map(
     lambda raw: raw.replace(b"\n", b"\r").replace(b"\0", b" ").replace(b"/", b"|")

@@ -18,6 +18,8 @@ from cmemrun.errors import OutputError
 from tests import warm
 from tests.conftest import CMEMRUN, Cmemrun
 
+pytestmark = pytest.mark.slow
+
 NOBODY = pwd.getpwnam("nobody")
 
 # Everything a program can try on whoever started it, and on its own group: what comes of it.

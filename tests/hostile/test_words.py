@@ -34,6 +34,8 @@ from tests.report.reading import Strict
 from tests.running import call_cmemrun
 from tests.waiting import slowness
 
+pytestmark = pytest.mark.slow
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _OF_COMMANDS_OR_JSON = ("github", "json", "benchmark-action", "bencher")
 
@@ -111,7 +113,6 @@ def walk(word: str) -> None:
         harmless("\n".join(rows))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("word", NASTY if IS_LONG else NASTY[::30])
 def test_a_page_and_a_picture_show_it_and_no_more(
     word: str, request: pytest.FixtureRequest

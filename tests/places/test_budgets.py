@@ -14,11 +14,11 @@ LOAD = [sys.executable, "-S", "-E", "tests/kernels/loads.py", "anon"]
 
 
 @pytest.mark.places("container", "writable-container")
-def test_a_budget_of_200_mib(tmp_path: Path) -> None:
+def test_a_budget_of_40_mib(tmp_path: Path) -> None:
     exports = {name: tmp_path / name for name in ("json", "junit", "github", "gitlab-metrics")}
     options = [f"--export={name}={path}" for name, path in exports.items()]
-    for mib, status in (("185", 0), ("210", 123)):
-        command = ["cmemrun", "--max-peak", "200Mi", *options, "--", *LOAD, mib]
+    for mib, status in (("25", 0), ("44", 123)):
+        command = ["cmemrun", "--max-peak", "40Mi", *options, "--", *LOAD, mib]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stderr
         (budget,) = json.loads(exports["json"].read_text())["budgets"]

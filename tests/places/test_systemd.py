@@ -134,7 +134,7 @@ def test_what_is_not_good_enough_is_refused(tmp_path: Path) -> None:
 def test_the_container_is_told_of() -> None:
     run = measure("--", *ALLOCATE)
     assert run["peak_bytes"] <= run["upper_bound_bytes"] <= run["peak_bytes"] + 16 * MIB
-    assert any("limit of 512.0 MiB" in note for note in run["method"]["notes"])
+    assert any("limit of 256.0 MiB" in note for note in run["method"]["notes"])
     eater = "b = []\nwhile True: b.append(bytearray(1 << 20))"
     run = measure("--", "sh", "-c", f"python3 -c '{eater}'; :")
     assert run["events"]["oom_kill"] >= 1
@@ -286,7 +286,7 @@ def test_the_doctor_tells_the_truth() -> None:
             "Read-only" in told["delegated-v2"] and "unmask=/sys/fs/cgroup" in told["delegated-v2"]
         )
     if "container" in PLACE:
-        assert found["place"]["limit_bytes"] == 512 * MIB
+        assert found["place"]["limit_bytes"] == 256 * MIB
         assert found["machine"]["container"] == "podman"
     if BACKEND != "proc":
         peak = "memory.max_usage_in_bytes" if PLACE.endswith("-v1") else "memory.peak"

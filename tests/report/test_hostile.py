@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import pytest
 from hypothesis import example
 from prometheus_client import parser as classic
 
@@ -23,6 +24,8 @@ from tests.report.readers import (
     outputs,
     value,
 )
+
+pytestmark = pytest.mark.slow
 
 Check = Callable[[dict[str, str], list[Finding]], None]
 """Reads one of the texts, which are there by the names of their formats."""

@@ -27,6 +27,8 @@ from cmemrun.report import page, terminal
 from tests.made_up import HOSTILE, MIB, RUN, SAMPLE, process, run_of, sample
 from tests.report.reading import Strict
 
+pytestmark = pytest.mark.slow
+
 REFERENCES = {"src", "srcset", "href", "action", "data", "poster", "background"}
 
 

@@ -14,6 +14,8 @@ from cmemrun.report.document import parse, render
 from tests.conftest import CMEMRUN, Cmemrun
 from tests.runtimes import real
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -9,6 +9,8 @@ from tests.conftest import Cmemrun, hierarchy_of_memory
 from tests.runtimes import real
 from tests.runtimes.real import MIB
 
+pytestmark = pytest.mark.slow
+
 
 def said(result: Any) -> float:
     """The size of the heap that a report names."""

@@ -15,6 +15,8 @@ from scripts.peers.tools import OURS, TOOLS, Said, Tool, ToolFailed
 from tests.conftest import hierarchy_of_memory
 from tests.waiting import slowness, until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 NAMED = {tool.name: tool for tool in TOOLS}
 
@@ -48,7 +50,6 @@ def slack_of_huge_pages() -> int:
     return 2 * MIB if enabled.exists() and "[always]" in enabled.read_text() else 0
 
 
-@pytest.mark.slow
 def test_ours_is_within_what_it_says_for_every_load() -> None:
     others = [here("cgmemtime's method"), here("GNU time")]
     found = compare(LOADS, [OURS, *others], rounds=1, hold=0.05)
@@ -93,7 +94,6 @@ def test_a_tool_that_fails_says_why(tmp_path: Path) -> None:
         OURS.run(["/no-such"], tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["cmemrun", "cgmemtime's method", "runexec", "GNU time", "psrecord", "mprof"]
 )

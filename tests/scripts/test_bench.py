@@ -35,7 +35,7 @@ def test_a_table(table: str, tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=1200,  # against a hang
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,8 @@ from scripts.suite import table
 from scripts.suite.schedule import run
 from scripts.suite.steps import Ended, Step
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 WRITE = "import os, sys; open(os.environ['CMEMRUN_TEST_REPORT'], 'w').write(sys.argv[1])"
 
