@@ -25,6 +25,9 @@ _MEMORY_MIB = 2048
 _ALWAYS = ("quiet", "log_buf_len=4M")
 # The last lines of what it prints; what is before them may not end its own line.
 _STATUS = re.compile(rb"guest-status (\d+)\r?\n")
+# User-Mode Linux from 6.8 on, where a process is killed while its memory is copied for a fork:
+# flush_tlb_mm walks over what exit_mmap passes over (XA_ZERO_ENTRY, kernel/fork.c).
+_KNOWN_PANIC = re.compile(rb"Kernel panic.*flush_tlb_mm.*copy_process", re.DOTALL)
 _REPORT = re.compile(rb"guest-report (\S*) (\S+)\r?\n")
 
 
@@ -47,6 +50,21 @@ def run(
     seconds: float = 600,
 ) -> Ended:
     """Run a command in a guest, as root or as who its place is about; its output is ours."""
+    while True:
+        ended, console = _run_once(guest, command, variables, disk_mib, seconds)
+        if not _KNOWN_PANIC.search(console):
+            return ended
+        print(f"guest {guest.name}: its kernel panicked of itself, and is started again")
+
+
+def _run_once(
+    guest: Guest,
+    command: tuple[str, ...],
+    variables: Mapping[str, str],
+    disk_mib: int,
+    seconds: float,
+) -> tuple[Ended, bytes]:
+    """How it ended, and what the kernel printed."""
     with tempfile.TemporaryDirectory(dir=_runs(), prefix=f"{guest.name}.") as held:
         directory = Path(held)
         directory.chmod(0o755)
@@ -62,9 +80,11 @@ def run(
         said = _STATUS.findall(text)
         if said and not how:
             written = {name.decode(): base64.b64decode(it) for name, it in _REPORT.findall(text)}
-            return Ended(int(said[-1]), reports=written)
-        tail = console.read_bytes().decode(errors="replace").splitlines()[-20:]
-        return Ended(None, "\n".join((how or "the guest ended without a result", *tail)))
+            return Ended(int(said[-1]), reports=written), b""
+        printed = console.read_bytes()
+        tail = printed.decode(errors="replace").splitlines()[-20:]
+        ended = Ended(None, "\n".join((how or "the guest ended without a result", *tail)))
+        return ended, printed
 
 
 def _runs() -> Path:
