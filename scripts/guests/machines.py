@@ -28,6 +28,7 @@ _STATUS = re.compile(rb"guest-status (\d+)\r?\n")
 # User-Mode Linux from 6.8 on, where a process is killed while its memory is copied for a fork:
 # flush_tlb_mm walks over what exit_mmap passes over (XA_ZERO_ENTRY, kernel/fork.c).
 _KNOWN_PANIC = re.compile(rb"Kernel panic.*flush_tlb_mm.*copy_process", re.DOTALL)
+_ATTEMPTS = 3
 _REPORT = re.compile(rb"guest-report (\S*) (\S+)\r?\n")
 
 
@@ -50,11 +51,12 @@ def run(
     seconds: float = 600,
 ) -> Ended:
     """Run a command in a guest, as root or as who its place is about; its output is ours."""
-    while True:
+    for _ in range(_ATTEMPTS):
         ended, console = _run_once(guest, command, variables, disk_mib, seconds)
         if not _KNOWN_PANIC.search(console):
-            return ended
-        print(f"guest {guest.name}: its kernel panicked of itself, and is started again")
+            break
+        print(f"guest {guest.name}: its kernel panicked of itself: {ended.reason}")
+    return ended
 
 
 def _run_once(
