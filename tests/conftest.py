@@ -46,7 +46,6 @@ def in_guest() -> bool:
     return not {"CMEMRUN_TEST_GUEST", "CMEMRUN_TEST_PLACE"}.isdisjoint(os.environ)
 
 
-WITHIN_SECONDS = PATIENCE_SECONDS
 _LEFTOVER_SECONDS = 30.0
 """What is left behind is mostly gone in milliseconds; where many tests fail, each waits for it."""
 
