@@ -258,7 +258,8 @@ def _emulated(
     debian.run("mke2fs", "-q", "-F", "-t", "ext4", "-d", shared, disk)
     kernel, initrd = kernels.emulated()
     image = images.image(guest.suite)
-    drive = "if=virtio,format=raw,snapshot=on"
+    # Others may have the image at the same time: nobody writes to it.
+    drive = "if=virtio,format=raw,snapshot=on,file.locking=off"
     machine = [
         # One host thread for all virtual CPUs: two would spin against each other as soon as
         # the machine has something else to do. A plain CPU loads few modules.

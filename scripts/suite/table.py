@@ -26,12 +26,11 @@ def never_offered(ended: Sequence[Ended]) -> list[str]:
 
 
 def show(ended: Sequence[Ended], wall_seconds: float) -> None:
-    """Print a row a step, their sum, and the slowest tests."""
+    """Print a row a step and their sum; and for each step with tests its slowest."""
     table = Table(box=None, pad_edge=False)
     table.add_column("step")
     for name in ("wall s", "CPU s", "tests", "failed"):
         table.add_column(name, justify="right")
-    table.add_column("slowest tests, s", overflow="ellipsis", no_wrap=True)
     for each in ended:
         count = Counter(test.outcome for test in each.tests)
         table.add_row(
@@ -40,18 +39,21 @@ def show(ended: Sequence[Ended], wall_seconds: float) -> None:
             "?" if each.cpu_seconds is None else f"{each.cpu_seconds:.0f}",
             str(len(each.tests) or ""),
             str(count["failed"] or ("red" if each.why_red else "")),
-            ", ".join(_slowest(each)),
         )
     known = [each.cpu_seconds for each in ended if each.cpu_seconds is not None]
     tests = sum(len(each.tests) for each in ended)
-    table.add_row("all", f"{wall_seconds:.0f}", f"{sum(known):.0f}", str(tests), "", "")
+    table.add_row("all", f"{wall_seconds:.0f}", f"{sum(known):.0f}", str(tests), "")
     Console(width=_WIDTH, highlight=False).print(table)
+    print("\nslowest tests, in seconds")
+    for each in ended:
+        for number, line in enumerate(_slowest(each)):
+            print(f"{'' if number else each.step.name:20} {line}")
 
 
 def _slowest(ended: Ended) -> list[str]:
     by_time = sorted(ended.tests, key=lambda test: test.seconds, reverse=True)
     return [
-        f"{test.node.rpartition('::')[2].removeprefix('test_')} {test.seconds:.0f}"
+        f"{test.seconds:4.0f} {test.node.removeprefix('tests/')}"
         for test in by_time[:_SLOWEST]
         if test.seconds >= 1
     ]

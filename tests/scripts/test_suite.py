@@ -76,9 +76,10 @@ def test_feature_that_no_step_offered_is_named_with_its_test() -> None:
 def test_table_names_step_tests_failures_and_slowest(capsys: pytest.CaptureFixture[str]) -> None:
     found = ended(reporting("here", tests={"t.py::test_a": ["failed", 7.6], "b": ["passed", 0]}))
     table.show([found], 12.3)
-    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("here"))
-    words = row.split()
-    assert words[3:] == ["2", "1", "a", "8"]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["step", "wall", "s", "CPU", "s", "tests", "failed"]
+    assert (rows[1][0], rows[1][3:]) == ("here", ["2", "1"])
+    assert rows[-1] == ["here", "8", "t.py::test_a"]
 
 
 def test_record_has_what_ran_and_what_was_left_out(tmp_path: Path) -> None:
