@@ -62,7 +62,7 @@ GUESTS = {
     guest.name: guest
     for guest in (
         Guest("6.12", "6.12"),
-        Guest("252", "6.1", places=tuple(PLACES)),
+        Guest("252", "6.12", places=tuple(PLACES)),
         Guest("6.12-emulated", "6.12", is_emulated=True),
         Guest("6.1", "6.1"),
         Guest("5.10", "5.10"),
