@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from cmemrun import sampler as sampling
 from cmemrun.sampler import Sampler
 
-__all__ = ["LATE_SECONDS", "Clock", "simulated"]
+__all__ = ["LATE_SECONDS", "Clock", "Slow", "simulated"]
 
 LATE_SECONDS = 0.0001
 """As on a real machine, a wake-up comes a little late."""
@@ -39,6 +40,24 @@ class Clock:
         """Wait; whether it is over."""
         self.now += timeout + LATE_SECONDS
         return self.now >= self._end
+
+
+class Slow:
+    """Time that passes only by sleeping, a minute each time; a group is busy for some of them."""
+
+    def __init__(self, busy: Path, sleeps: int) -> None:
+        self._now = 0.0
+        self._left = sleeps
+        self._busy = busy
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, _: float) -> None:
+        self._now += 60
+        self._left -= 1
+        if self._left == 0:
+            self._busy.unlink()
 
 
 @contextmanager

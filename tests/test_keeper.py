@@ -17,6 +17,7 @@ from cmemrun.backends import tree
 from cmemrun.keeper import Keeper
 from cmemrun.kernel.process import identify
 from cmemrun.model import Identity
+from tests.clock import Slow
 from tests.dispositions import usual  # noqa: F401 (a fixture)
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -172,31 +173,19 @@ def test_signal_does_not_end_it(signum: signal.Signals, tmp_path: Path) -> None:
     assert not (tmp_path / "group").exists()
 
 
-class Slow:
-    """Time that passes only by sleeping, a minute each time; a group is busy for some of them."""
-
-    def __init__(self, busy: Path, sleeps: int) -> None:
-        self._now = 0.0
-        self._left = sleeps
-        self._busy = busy
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def sleep(self, _: float) -> None:
-        self._now += 60
-        self._left -= 1
-        if self._left == 0:
-            self._busy.unlink()
+@pytest.fixture
+def busy(tmp_path: Path) -> Path:
+    """What keeps a group from being removed for as long as it is there."""
+    path = tmp_path / "group" / "busy"
+    path.parent.mkdir()
+    path.touch()
+    return path
 
 
 def test_process_that_cannot_die_for_minutes_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, busy: Path
 ) -> None:
     """It hangs in a slow device; meanwhile its group is busy."""
-    busy = tmp_path / "group" / "busy"
-    busy.parent.mkdir()
-    busy.touch()
     monkeypatch.setattr(tree, "time", Slow(busy, 5))
     keeper = Keeper()
     keeper.adopt(str(busy.parent))
@@ -205,11 +194,8 @@ def test_process_that_cannot_die_for_minutes_is_waited_for(
 
 
 def test_group_that_cannot_be_removed_is_given_up_at_last(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, busy: Path
 ) -> None:
-    busy = tmp_path / "group" / "busy"
-    busy.parent.mkdir()
-    busy.touch()
     monkeypatch.setattr(tree, "time", Slow(busy, 1000))
     keeper = Keeper()
     keeper.adopt(str(busy.parent))

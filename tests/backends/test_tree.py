@@ -11,6 +11,7 @@ import pytest
 from cmemrun.backends import delegation, tree, v2
 from cmemrun.errors import NoGroup
 from tests.backends.made_up import Heir, fill, unified
+from tests.clock import Slow
 
 NOBODY = pwd.getpwnam("nobody")
 
@@ -114,24 +115,6 @@ def test_removing_what_is_gone_or_busy_is_no_error(tmp_path: Path) -> None:
     busy = fill(tmp_path / "busy", {"file": ""})
     assert tree.remove([str(tmp_path / "gone")])
     assert not tree.remove([str(tmp_path / "gone"), str(busy)])
-
-
-class Slow:
-    """Time that passes only by sleeping, a minute each time; a group is busy for some of them."""
-
-    def __init__(self, busy: Path, sleeps: int) -> None:
-        self._now = 0.0
-        self._left = sleeps
-        self._busy = busy
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def sleep(self, _: float) -> None:
-        self._now += 60
-        self._left -= 1
-        if self._left == 0:
-            self._busy.unlink()
 
 
 @pytest.mark.parametrize(("sleeps", "gone"), [(5, True), (15, False)])

@@ -6,24 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kubernetes.pods import POD
 from tests.running import call_cmemrun
-
-POD = """
-apiVersion: v1
-kind: Pod
-metadata: {name: web}
-spec:
-  containers:
-  - name: app
-    image: nginx
-    resources:
-      requests: {memory: 64Mi, cpu: 100m}
-      limits: {memory: 128Mi}
-  - name: side
-    resources: {limits: {memory: 32Mi, cpu: 1}}
----
-kind: Service
-"""
 
 
 def explain(*options: str) -> "subprocess.CompletedProcess[str]":
