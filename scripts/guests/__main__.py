@@ -1,6 +1,7 @@
 """scripts/guest: run a command, or the tests, on another kernel or with systemd."""
 
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,4 +91,6 @@ def _exit(guest: catalog.Guest, command: tuple[str, ...], seconds: float, disk_m
 
 
 if __name__ == "__main__":
+    # End the machine, too, as Ctrl-C does: it is in a session of its own.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="scripts/guest")

@@ -14,6 +14,8 @@ from scripts.suite.cpu import Meter
 
 __all__ = ["Ended", "Running", "Step", "Test"]
 
+_PATIENCE_SECONDS = 10
+
 
 @dataclass(frozen=True)
 class Step:
@@ -77,12 +79,20 @@ class Running:
     def _is_late(self) -> bool:
         return time.monotonic() - self._begun > self.step.seconds
 
+    def _stop(self) -> None:
+        """Let it end what it has started, which may be in a session of its own."""
+        os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
     def end(self) -> Ended:
         """Return how it ended; one that has not is ended."""
         status = self._process.poll()
         if status is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._stop()
         why = "" if status == 0 else "hung" if status is None else f"exit status {status}"
         with self._output, self._report:
             self._output.seek(0)

@@ -1,9 +1,13 @@
 """A guest that dies, hangs or says nothing has no status, and its reason is told."""
 
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
+
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 GUEST = ROOT / "scripts/guest"
@@ -39,6 +43,17 @@ def test_guest_that_hangs_is_ended() -> None:
     done = run("-t", "8", "6.12", "--", "sleep", "1000")
     assert done.returncode == 255
     assert "guest 6.12: the guest was ended after 8 s" in done.stderr
+
+
+def test_guest_ends_with_the_command_that_started_it() -> None:
+    command = [sys.executable, "-m", "scripts.guests", "run", "6.12", "--"]
+    with subprocess.Popen(
+        [*command, "sh", "-c", "echo up; exec sleep 1000"], cwd=ROOT, stdout=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None and run.stdout.readline() == b"up\n"
+        [machine] = psutil.Process(run.pid).children()
+        run.terminate()
+    until("its kernel has ended", lambda: not machine.is_running())
 
 
 def test_tests_that_fail_fail_the_guest(tmp_path: Path) -> None:
