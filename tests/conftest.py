@@ -21,6 +21,7 @@ import pytest
 from cmemrun.backends import tree
 from cmemrun.kernel.hierarchy import Mount, detect
 from tests import own_cgroup, session, warm
+from tests.session import in_guest
 from tests.waiting import PATIENCE_SECONDS, slowness
 
 pytest_plugins = ["tests.selection"]
@@ -39,11 +40,6 @@ _IS_STRICT = os.environ.get("CMEMRUN_TEST_STRICT") == "1"
 
 _MARK = "CMEMRUN_TEST_MARK"
 _RUN = re.compile(r"cmemrun-\d+-")
-
-
-def in_guest() -> bool:
-    """Whether this is one of our guests, a machine with nothing but the tests."""
-    return not {"CMEMRUN_TEST_GUEST", "CMEMRUN_TEST_PLACE"}.isdisjoint(os.environ)
 
 
 _LEFTOVER_SECONDS = 30.0

@@ -1,8 +1,8 @@
 """Which tests run where, and a record of what ran: a pytest plugin.
 
-A test says with ``@pytest.mark.needs("psi")`` what of the kernel it cannot do without. Where
-that is not to be had it is left out, and the record says so: ``scripts/test`` fails if no place
-that it ran the tests in had it.
+A test says with ``@pytest.mark.needs("psi")`` what of the kernel it cannot do without, and with
+``@pytest.mark.places("login")`` where on a machine with systemd it runs. Elsewhere it is left
+out, and the record says so: ``scripts/test`` fails if it ran it nowhere.
 
 With ``CMEMRUN_TEST_REPORT`` set to a path, the record is written there as JSON::
 
@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 from cmemrun.kernel.hierarchy import detect
+from tests import session
+
+_PLACE = os.environ.get("CMEMRUN_TEST_PLACE")
 
 
 def _reads(path: str, word: str) -> bool:
@@ -44,7 +47,7 @@ FEATURES: dict[str, Callable[[], bool]] = {
     "v1": lambda: _has_memory(version=1),
     "v2": lambda: _has_memory(version=2),
     "hybrid": lambda: _has_memory(version=1) and detect().v2 is not None,
-    "own_machine": lambda: "CMEMRUN_TEST_GUEST" in os.environ,
+    "own_machine": session.in_guest,
     "kill_in_fork": _copies_memory_for_a_fork_safely,
 }
 """What a machine may lack, and whether the one we run on has it.
@@ -80,10 +83,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     offered = {name for name, is_there in FEATURES.items() if is_there()}
     left_out = config.stash[_record].left_out
     for item in items:
+        elsewhere = [mark for mark in item.iter_markers("places") if _PLACE not in mark.args]
         needed = {name for mark in item.iter_markers("needs") for name in mark.args}
         if unknown := needed - FEATURES.keys():
             raise pytest.UsageError(f"{item.nodeid} needs {unknown}, unknown to {__name__}")
-        if lacking := sorted(needed - offered):
+        lacking = [f"one of the places {', '.join(mark.args)}" for mark in elsewhere]
+        if lacking := [*sorted(needed - offered), *lacking]:
             left_out[item.nodeid] = lacking
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
     items[:] = [item for item in items if item.nodeid not in left_out]

@@ -14,7 +14,7 @@ import tempfile
 
 import pytest
 
-__all__ = ["make_usual"]
+__all__ = ["in_guest", "make_usual"]
 
 # How programs talk, what Python does at its start, and what a CI service tells its jobs.
 _PREFIXES = ("LC_", "GITHUB_", "GITLAB_", "RUNNER_", "CI_", "CLICOLOR", "MPL", "PYTHON")
@@ -31,6 +31,11 @@ _SET = {"LANG": "C.UTF-8", "TERM": "xterm"}
 _UMASK = 0o022
 # Python ignores these itself, and lets what it starts have them as usual.
 _OF_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+
+
+def in_guest() -> bool:
+    """Whether this is one of our guests, a machine with nothing but the tests."""
+    return "CMEMRUN_TEST_GUEST" in os.environ
 
 
 def make_usual() -> None:

@@ -1,4 +1,4 @@
-"""The same acceptance tests on every kernel: here, and in guests by ``scripts/kernels test``."""
+"""The same acceptance tests on every kernel: here, and in guests by ``scripts/guest test``."""
 
 import ctypes
 import os
