@@ -35,7 +35,7 @@ _FLUSH_SECONDS = 2.5
 # Only against a hang: no sample came, or none that has the load.
 _LONGEST_HOLD_SECONDS = 30
 
-# Holds its memory until it is told to end.
+# Holds its memory until its standard input has a byte, or for so many seconds.
 _LOAD = """
 import mmap, os, select, sys
 size = int(sys.argv[1])

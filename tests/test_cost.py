@@ -23,7 +23,7 @@ from cmemrun.kernel.hierarchy import detect
 from cmemrun.model import Sample
 from cmemrun.report.panel import View, render
 from scripts.costs.measuring import PROGRAMS
-from scripts.costs.share import _WAKING, measured, used
+from scripts.costs.share import WAKING, measured, used
 from tests.conftest import CMEMRUN
 from tests.made_up import MIB
 from tests.report.live import LIMITED, SAMPLE, process
@@ -102,7 +102,7 @@ def test_the_live_view_is_drawn_in_the_time_python_counts_to_200_000() -> None:
 @contextlib.contextmanager
 def waking() -> Iterator[psutil.Process]:
     """A Python that does nothing but wake up a hundred times a second."""
-    with subprocess.Popen([sys.executable, "-S", "-E", "-c", _WAKING]) as run:
+    with subprocess.Popen([sys.executable, "-S", "-E", "-c", WAKING]) as run:
         try:
             yield psutil.Process(run.pid)
         finally:

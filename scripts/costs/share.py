@@ -19,7 +19,7 @@ _SETTLING_SECONDS = 3.0
 _ROUNDS = 5
 
 # As our own thread waits; nothing but its end is to be heard of in between.
-_WAKING = """
+WAKING = """
 import threading
 lock = threading.Lock()
 lock.acquire()
@@ -40,7 +40,7 @@ def share_of_a_core(effort: Effort) -> Table:
                 with measured(refresh, effort.processes(crowd)) as run:
                     time.sleep(effort.seconds(_SETTLING_SECONDS))
                     looks[refresh][crowd].append(used(run, effort.seconds(5.0)))
-        with subprocess.Popen([sys.executable, "-S", "-E", "-c", _WAKING]) as run:
+        with subprocess.Popen([sys.executable, "-S", "-E", "-c", WAKING]) as run:
             time.sleep(effort.seconds(1.0))
             waking.append(used(psutil.Process(run.pid), effort.seconds(5.0)))
             run.kill()

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-__all__ = ["DATA", "install", "mirror", "run", "unpack"]
+__all__ = ["DATA", "install", "make_disk", "mirror", "run", "unpack"]
 
 DATA = Path(
     os.environ.get("CMEMRUN_GUESTS")
@@ -19,6 +19,16 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     """Run it, and return what it printed; its errors end the setup."""
     done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, check=True, text=True)
     return done.stdout
+
+
+def make_disk(path: Path, mib: int, *, content: Path | None = None, without: str = "") -> None:
+    """Make a sparse ext4 image, with the content of a directory, ``without`` some features."""
+    path.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        file.truncate(mib << 20)
+    features = ("-O", without) if without else ()
+    given = ("-d", content) if content else ()
+    run("mke2fs", "-q", "-F", "-t", "ext4", *features, *given, path)
 
 
 def install(commands: dict[str, str]) -> None:

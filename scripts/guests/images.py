@@ -110,13 +110,7 @@ def _build(suite: str) -> None:
         )
         _furnish(top)
         new = image(suite).with_suffix(".new")
-        new.unlink(missing_ok=True)
-        with new.open("wb") as file:
-            file.truncate(2 << 30)
-        debian.run(
-            *("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal,^metadata_csum"),
-            *("-d", top, new),
-        )
+        debian.make_disk(new, 2048, content=top, without="^has_journal,^metadata_csum")
         # Whoever writes to a copy of it on top of this file relies on its time.
         new.rename(image(suite))
     image(suite).with_suffix(".described").write_text(_description(suite))

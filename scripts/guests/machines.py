@@ -23,12 +23,12 @@ __all__ = ["Ended", "run"]
 _MEMORY_MIB = 2048
 # All its messages are kept: a kill's lines are many, and tests read them later.
 _ALWAYS = ("quiet", "log_buf_len=4M")
-# The last lines of what it prints; what is before them may not end its own line.
-_STATUS = re.compile(rb"guest-status (\d+)\r?\n")
 # User-Mode Linux from 6.8 on, where a process is killed while its memory is copied for a fork:
 # flush_tlb_mm walks over what exit_mmap passes over (XA_ZERO_ENTRY, kernel/fork.c).
 _KNOWN_PANIC = re.compile(rb"Kernel panic.*flush_tlb_mm.*copy_process", re.DOTALL)
 _ATTEMPTS = 3
+# The last lines of what it prints; what is before them may not end its own line.
+_STATUS = re.compile(rb"guest-status (\d+)\r?\n")
 _REPORT = re.compile(rb"guest-report (\S*) (\S+)\r?\n")
 
 
@@ -164,9 +164,7 @@ def _user_mode(
     output, init = directory / "output", directory / "init"
     output.touch()
     disk = directory / "disk"
-    with disk.open("wb") as file:
-        file.truncate(disk_mib << 20)
-    debian.run("mke2fs", "-q", "-F", "-t", "ext4", disk)
+    debian.make_disk(disk, disk_mib)
     init.write_text(_init(guest, command, variables, directory))
     init.chmod(0o755)
     root = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"ubd0={disk}")
@@ -253,9 +251,7 @@ def _emulated(
     shared, output, disk = (directory / name for name in ("shared", "output", "disk"))
     stage(guest, command, variables, shared)
     output.touch()
-    with disk.open("wb") as file:
-        file.truncate(1 << 30)
-    debian.run("mke2fs", "-q", "-F", "-t", "ext4", "-d", shared, disk)
+    debian.make_disk(disk, 1024, content=shared)
     kernel, initrd = kernels.emulated()
     image = images.image(guest.suite)
     # Others may have the image at the same time: nobody writes to it.

@@ -67,7 +67,6 @@ def stage(guest: Guest, command: tuple[str, ...], variables: Mapping[str, str], 
     The last line of the output is ``guest-status N``, the command's status; before it, what
     the command left in ``$CMEMRUN_TEST_REPORT``, if anything, as ``guest-report PLACE BASE64``.
     """
-    os.umask(0o022)
     (to / "cmemrun").mkdir(parents=True)
     for name in _CHECKOUT:
         source = ROOT / name
@@ -75,7 +74,6 @@ def stage(guest: Guest, command: tuple[str, ...], variables: Mapping[str, str], 
             shutil.copytree(source, to / "cmemrun" / name, symlinks=True)
         else:
             shutil.copy(source, to / "cmemrun")
-    (to / "cmemrun").chmod(0o755)
     compileall.compile_dir(to / "cmemrun", quiet=2)
     libraries = Path(sysconfig.get_path("purelib"))
     unwanted = set((ROOT / "scripts/guests/left-out").read_text().split())

@@ -2,7 +2,7 @@
 
 import re
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cmemrun.model import Budget, Exit, Measurement
@@ -33,7 +33,6 @@ def test_it_tells_what_was_measured() -> None:
     assert "`working_set" not in text and "`exit 3`" not in text
 
 
-@settings(deadline=None)
 @given(texts)
 @example("".join(NASTY))
 def test_a_word_comes_back(text: str) -> None:
@@ -42,7 +41,6 @@ def test_a_word_comes_back(text: str) -> None:
         assert rows[1] == [f"x{printable(text)}x", "y"]
 
 
-@settings(deadline=None)
 @given(st.text("ab1 _.,:;'()-%w@/é", max_size=20))
 @example("http://a1")
 @example(":smile:")
