@@ -170,6 +170,12 @@ def test_interval_of_a_difference_is_that_of_its_exact_bootstrap_distribution() 
     assert (found.difference, found.interval) == (48 * MIB, (-29 * MIB, 101 * MIB))
 
 
+def test_same_values_always_give_the_same_interval() -> None:
+    # So irregular that hardly any two random series of resamples give the same.
+    values = [number**2.5 for number in range(20)]
+    assert len({bootstrap(lambda median: median(values)) for _ in range(10)}) == 1
+
+
 @pytest.mark.parametrize(("farthest", "outliers"), [(105.1, ()), (105.3, (6,))])
 def test_outlier_lies_three_and_a_half_deviations_from_the_median(
     farthest: float, outliers: tuple[int, ...]
