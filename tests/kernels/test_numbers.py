@@ -150,6 +150,10 @@ def test_working_set_is_usage_without_inactive_file(load: Load, disk: str) -> No
         assert sample["working_set_bytes"] == max(
             0, sample["usage_bytes"] - sample["inactive_file_bytes"]
         )
+    # What is written once is not active, and is all but the whole of it.
+    highest = max(run["samples"], key=lambda sample: sample["usage_bytes"])
+    assert 31 * MIB <= highest["inactive_file_bytes"] <= 34 * MIB, highest
+    assert highest["working_set_bytes"] <= 8 * MIB, highest
 
 
 @pytest.mark.quick
